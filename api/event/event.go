@@ -9,7 +9,8 @@
 //
 // # Invariants
 //
-// Seq counts from 1 without gaps within one outbox. ID is derived from the business act, so the
+// Seq counts from 1 without gaps within one outbox; the outbox assigns it, so it is not among the
+// stored bytes and a reader fills it in. ID is derived from the business act, so the
 // same act is the same event however often it is driven. Encoding is JSON with sorted keys, and an
 // event's bytes never change once written.
 package event
@@ -46,7 +47,7 @@ const SizeMax = 64 << 10
 
 // Event is one business act.
 type Event struct {
-	Seq         uint64        `json:"seq"`
+	Seq         uint64        `json:"seq,omitempty"`
 	ID          ident.ID      `json:"id"`
 	Kind        string        `json:"kind"`
 	At          clock.Instant `json:"at"`   // machine time, nanoseconds

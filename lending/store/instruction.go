@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"surety/base/errs"
+	"surety/base/ident"
+)
+
+// Instruction is money to move for one event: written with the event, removed once the ledger has
+// answered. What is left after a crash is driven again; ids make that harmless.
+type Instruction struct {
+	Event       ident.ID
+	Kind        string // the event's
+	Application ident.ID
+	Loan        ident.ID
+	Body        []byte // as ledger records, encoded by the caller
+}
+
+// Instruct adds an instruction, after all earlier ones.
+func Instruct(i *Instruction) Write {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO instructions (event, number, kind, application, loan,
+			body) VALUES (?, (SELECT COALESCE(MAX(number), 0) + 1 FROM instructions), ?, ?, ?, ?)`,
+			must(i.Event), i.Kind, must(i.Application), must(i.Loan), i.Body)
+		return err
+	}
+}
+
+// Settle removes the instruction of an event; where there is none nothing happens.
+func Settle(event ident.ID) Write {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM instructions WHERE event = ?`, must(event))
+		return err
+	}
+}
+
+// Instructions returns those that are not settled, oldest first, up to limit.
+func (s *Store) Instructions(ctx context.Context, limit int) (list []Instruction, _ error) {
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT event, kind, application, loan, body
+		FROM instructions ORDER BY number LIMIT ?`, limit)
+	if err != nil {
+		return nil, errs.As(errs.Internal, err, "store.instructions")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var i Instruction
+		err := rows.Scan(identifier{&i.Event}, &i.Kind, identifier{&i.Application},
+			identifier{&i.Loan}, &i.Body)
+		if err != nil {
+			return nil, errs.As(errs.Corrupt, err, "store.instructions")
+		}
+		list = append(list, i)
+	}
+	return list, errs.As(errs.Internal, rows.Err(), "store.instructions")
+}
