@@ -1,9 +1,11 @@
 #!/bin/sh
-# Writes the Go code of the schemas in api/. It needs protoc (Debian: protobuf-compiler) and the two
-# generators, which tools/go.mod pins.
+# Writes the Go code of the schemas in api/, and the descriptor set with their comments from which
+# the OpenAPI document is made. It needs protoc (Debian: protobuf-compiler) and the two generators
+# that tools/go.mod pins, both on PATH.
 set -eu
 cd "$(dirname "$0")/.."
 protoc -I . \
 	--go_out=. --go_opt=module=surety \
 	--connect-go_out=. --connect-go_opt=module=surety \
+	--descriptor_set_out=api/openapi/schemas.binpb --include_source_info --include_imports \
 	api/*/v1/*.proto
