@@ -43,6 +43,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -52,6 +53,7 @@ import (
 	"modernc.org/sqlite"
 
 	"surety/base/errs"
+	"surety/sys/vfs"
 )
 
 // Synchronous says when a commit is durable.
@@ -79,8 +81,9 @@ type Options struct {
 // DB is an open file.
 type DB struct {
 	path    string
-	lock    *os.File // nil where ReadOnly
-	write   *sql.DB  // nil where ReadOnly
+	files   vfs.OS
+	lock    io.Closer // nil where ReadOnly
+	write   *sql.DB   // nil where ReadOnly
 	read    *sql.DB
 	writer  *writer // nil where ReadOnly
 	options Options
@@ -119,8 +122,10 @@ func withDefaults(o Options) Options {
 
 func (db *DB) open(ctx context.Context) error {
 	if db.options.ReadOnly {
-		if _, err := os.Stat(db.path); err != nil {
-			return errs.As(fileKind(err), err, "file")
+		// Not opened: closing any descriptor of the file gives up the locks that SQLite holds on it
+		// elsewhere in this process.
+		if _, err := os.Stat(db.path); errors.Is(err, fs.ErrNotExist) {
+			return errs.As(errs.NotFound, err, "file")
 		}
 		return db.openReaders(ctx)
 	}
@@ -140,34 +145,25 @@ func (db *DB) open(ctx context.Context) error {
 // by everyone, and without syncing its name into the directory.
 func (db *DB) create() error {
 	directory := filepath.Dir(db.path)
-	if err := os.MkdirAll(directory, 0o700); err != nil {
-		return errs.As(fileKind(err), err, "directory")
+	if err := db.files.MakeDir(directory); err != nil {
+		return err
 	}
-	held, err := lock(db.path + "-lock")
+	held, err := db.files.Lock(db.path + "-lock")
 	if err != nil {
 		return err
 	}
 	db.lock = held
-	if _, err := os.Stat(db.path); err == nil {
+	file, err := db.files.Open(db.path, vfs.Create|vfs.Exclusive)
+	if errs.Is(err, errs.Exists) {
 		return nil
 	}
-	file, err := os.OpenFile(db.path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return errs.As(fileKind(err), err, "file")
+		return err
 	}
 	if err := file.Close(); err != nil {
-		return errs.As(fileKind(err), err, "file")
+		return err
 	}
-	return syncDirectory(directory)
-}
-
-func syncDirectory(path string) error {
-	directory, err := os.Open(path)
-	if err != nil {
-		return errs.As(fileKind(err), err, "directory")
-	}
-	err = errors.Join(directory.Sync(), directory.Close())
-	return errs.As(fileKind(err), err, "sync directory %s", path)
+	return db.files.SyncDir(directory)
 }
 
 func (db *DB) openWriter(ctx context.Context) error {

@@ -142,7 +142,7 @@ func TestSecondOpenerIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(context.Background(), path, Options{Migrations: wordsSchema()})
-	wantKind(t, err, errs.Locked, "in use by another process")
+	wantKind(t, err, errs.Locked, "is held by process")
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +316,7 @@ func TestPathsThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(context.Background(), filepath.Join(file, "w.db"), Options{})
-	wantKind(t, err, errs.Invalid, "not a directory")
+	wantKind(t, err, errs.Internal, "not a directory")
 
 	sealed := filepath.Join(base, "sealed")
 	if err := os.Mkdir(sealed, 0o555); err != nil {

@@ -5,8 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
-	"io/fs"
-	"syscall"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -85,19 +83,4 @@ func syncLost(err error) bool {
 		return true
 	}
 	return false
-}
-
-// fileKind gives an error of the file system its kind.
-func fileKind(err error) errs.Kind {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return errs.NotFound
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return errs.Forbidden
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return errs.NoSpace
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
-		return errs.Invalid
-	}
-	return errs.Internal
 }
