@@ -19,7 +19,7 @@ type Row struct {
 	Number   int    // of the line's record in the file: the first after the header is 1
 	Key      string // of the mapping's template; the caller adds the file's own identity
 	Form     *lendingv1.Form
-	Features map[string]int64 // inputs of the mapping's model; nil where it has none
+	Features map[string]string // inputs of the mapping's model, as they stand; nil where it has none
 }
 
 // RowError is a row that does not fit.
@@ -147,13 +147,9 @@ func (r *Reader) row(record []string) (Row, error) {
 	if len(r.mapping.Features) == 0 {
 		return row, nil
 	}
-	row.Features = make(map[string]int64, len(r.mapping.Features))
+	row.Features = make(map[string]string, len(r.mapping.Features))
 	for _, column := range r.mapping.Features {
-		n, err := r.number64(record, column)
-		if err != nil {
-			return Row{}, err
-		}
-		row.Features[column] = n
+		row.Features[column] = strings.TrimSpace(record[r.index[column]])
 	}
 	return row, nil
 }

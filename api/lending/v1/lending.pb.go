@@ -164,8 +164,11 @@ type SubmitRequest struct {
 	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // 1 to 64 characters; empty lets the service choose
 	Product        string                 `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`                                     // empty means the default product
 	Form           *Form                  `protobuf:"bytes,3,opt,name=form,proto3" json:"form,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the platform knows of the applicant beyond the form, by feature of the product's model, as
+	// decimal text. A feature that is not given counts as missing.
+	Features      map[string]string `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubmitRequest) Reset() {
@@ -215,6 +218,13 @@ func (x *SubmitRequest) GetProduct() string {
 func (x *SubmitRequest) GetForm() *Form {
 	if x != nil {
 		return x.Form
+	}
+	return nil
+}
+
+func (x *SubmitRequest) GetFeatures() map[string]string {
+	if x != nil {
+		return x.Features
 	}
 	return nil
 }
@@ -2194,11 +2204,15 @@ const file_api_lending_v1_lending_proto_rawDesc = "" +
 	" \x01(\x05R\n" +
 	"termMonths\x12\x18\n" +
 	"\apurpose\x18\v \x01(\tR\apurpose\x12\x18\n" +
-	"\aconsent\x18\f \x01(\bR\aconsent\"\x7f\n" +
+	"\aconsent\x18\f \x01(\bR\aconsent\"\x88\x02\n" +
 	"\rSubmitRequest\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
 	"\aproduct\x18\x02 \x01(\tR\aproduct\x12+\n" +
-	"\x04form\x18\x03 \x01(\v2\x17.surety.lending.v1.FormR\x04form\"\x7f\n" +
+	"\x04form\x18\x03 \x01(\v2\x17.surety.lending.v1.FormR\x04form\x12J\n" +
+	"\bfeatures\x18\x04 \x03(\v2..surety.lending.v1.SubmitRequest.FeaturesEntryR\bfeatures\x1a;\n" +
+	"\rFeaturesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x7f\n" +
 	"\x0eSubmitResponse\x12@\n" +
 	"\vapplication\x18\x01 \x01(\v2\x1e.surety.lending.v1.ApplicationR\vapplication\x12+\n" +
 	"\x04loan\x18\x02 \x01(\v2\x17.surety.lending.v1.LoanR\x04loan\"\x8e\x01\n" +
@@ -2406,7 +2420,7 @@ func file_api_lending_v1_lending_proto_rawDescGZIP() []byte {
 	return file_api_lending_v1_lending_proto_rawDescData
 }
 
-var file_api_lending_v1_lending_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_api_lending_v1_lending_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_api_lending_v1_lending_proto_goTypes = []any{
 	(*Form)(nil),                     // 0: surety.lending.v1.Form
 	(*SubmitRequest)(nil),            // 1: surety.lending.v1.SubmitRequest
@@ -2435,55 +2449,57 @@ var file_api_lending_v1_lending_proto_goTypes = []any{
 	(*ProductsRequest)(nil),          // 24: surety.lending.v1.ProductsRequest
 	(*Product)(nil),                  // 25: surety.lending.v1.Product
 	(*ProductsResponse)(nil),         // 26: surety.lending.v1.ProductsResponse
-	nil,                              // 27: surety.lending.v1.LoanEvent.AmountsEntry
-	nil,                              // 28: surety.lending.v1.LoanEvent.FactsEntry
+	nil,                              // 27: surety.lending.v1.SubmitRequest.FeaturesEntry
+	nil,                              // 28: surety.lending.v1.LoanEvent.AmountsEntry
+	nil,                              // 29: surety.lending.v1.LoanEvent.FactsEntry
 }
 var file_api_lending_v1_lending_proto_depIdxs = []int32{
 	0,  // 0: surety.lending.v1.SubmitRequest.form:type_name -> surety.lending.v1.Form
-	5,  // 1: surety.lending.v1.SubmitResponse.application:type_name -> surety.lending.v1.Application
-	11, // 2: surety.lending.v1.SubmitResponse.loan:type_name -> surety.lending.v1.Loan
-	3,  // 3: surety.lending.v1.Decision.reasons:type_name -> surety.lending.v1.Reason
-	3,  // 4: surety.lending.v1.Decision.contributions:type_name -> surety.lending.v1.Reason
-	0,  // 5: surety.lending.v1.Application.form:type_name -> surety.lending.v1.Form
-	4,  // 6: surety.lending.v1.Application.decision:type_name -> surety.lending.v1.Decision
-	5,  // 7: surety.lending.v1.ListApplicationsResponse.applications:type_name -> surety.lending.v1.Application
-	9,  // 8: surety.lending.v1.Contract.schedule:type_name -> surety.lending.v1.Instalment
-	10, // 9: surety.lending.v1.Loan.contract:type_name -> surety.lending.v1.Contract
-	12, // 10: surety.lending.v1.Loan.events:type_name -> surety.lending.v1.LoanEvent
-	27, // 11: surety.lending.v1.LoanEvent.amounts:type_name -> surety.lending.v1.LoanEvent.AmountsEntry
-	28, // 12: surety.lending.v1.LoanEvent.facts:type_name -> surety.lending.v1.LoanEvent.FactsEntry
-	11, // 13: surety.lending.v1.ListLoansResponse.loans:type_name -> surety.lending.v1.Loan
-	11, // 14: surety.lending.v1.RepayResponse.loan:type_name -> surety.lending.v1.Loan
-	4,  // 15: surety.lending.v1.ReplayResponse.stored:type_name -> surety.lending.v1.Decision
-	4,  // 16: surety.lending.v1.ReplayResponse.computed:type_name -> surety.lending.v1.Decision
-	25, // 17: surety.lending.v1.ProductsResponse.products:type_name -> surety.lending.v1.Product
-	1,  // 18: surety.lending.v1.LendingService.Submit:input_type -> surety.lending.v1.SubmitRequest
-	6,  // 19: surety.lending.v1.LendingService.GetApplication:input_type -> surety.lending.v1.GetApplicationRequest
-	7,  // 20: surety.lending.v1.LendingService.ListApplications:input_type -> surety.lending.v1.ListApplicationsRequest
-	13, // 21: surety.lending.v1.LendingService.GetLoan:input_type -> surety.lending.v1.GetLoanRequest
-	14, // 22: surety.lending.v1.LendingService.ListLoans:input_type -> surety.lending.v1.ListLoansRequest
-	16, // 23: surety.lending.v1.LendingService.Repay:input_type -> surety.lending.v1.RepayRequest
-	18, // 24: surety.lending.v1.LendingService.Payoff:input_type -> surety.lending.v1.PayoffRequest
-	20, // 25: surety.lending.v1.LendingService.WriteOff:input_type -> surety.lending.v1.WriteOffRequest
-	21, // 26: surety.lending.v1.LendingService.Replay:input_type -> surety.lending.v1.ReplayRequest
-	23, // 27: surety.lending.v1.LendingService.RequestReview:input_type -> surety.lending.v1.RequestReviewRequest
-	24, // 28: surety.lending.v1.LendingService.Products:input_type -> surety.lending.v1.ProductsRequest
-	2,  // 29: surety.lending.v1.LendingService.Submit:output_type -> surety.lending.v1.SubmitResponse
-	5,  // 30: surety.lending.v1.LendingService.GetApplication:output_type -> surety.lending.v1.Application
-	8,  // 31: surety.lending.v1.LendingService.ListApplications:output_type -> surety.lending.v1.ListApplicationsResponse
-	11, // 32: surety.lending.v1.LendingService.GetLoan:output_type -> surety.lending.v1.Loan
-	15, // 33: surety.lending.v1.LendingService.ListLoans:output_type -> surety.lending.v1.ListLoansResponse
-	17, // 34: surety.lending.v1.LendingService.Repay:output_type -> surety.lending.v1.RepayResponse
-	19, // 35: surety.lending.v1.LendingService.Payoff:output_type -> surety.lending.v1.PayoffResponse
-	11, // 36: surety.lending.v1.LendingService.WriteOff:output_type -> surety.lending.v1.Loan
-	22, // 37: surety.lending.v1.LendingService.Replay:output_type -> surety.lending.v1.ReplayResponse
-	5,  // 38: surety.lending.v1.LendingService.RequestReview:output_type -> surety.lending.v1.Application
-	26, // 39: surety.lending.v1.LendingService.Products:output_type -> surety.lending.v1.ProductsResponse
-	29, // [29:40] is the sub-list for method output_type
-	18, // [18:29] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	27, // 1: surety.lending.v1.SubmitRequest.features:type_name -> surety.lending.v1.SubmitRequest.FeaturesEntry
+	5,  // 2: surety.lending.v1.SubmitResponse.application:type_name -> surety.lending.v1.Application
+	11, // 3: surety.lending.v1.SubmitResponse.loan:type_name -> surety.lending.v1.Loan
+	3,  // 4: surety.lending.v1.Decision.reasons:type_name -> surety.lending.v1.Reason
+	3,  // 5: surety.lending.v1.Decision.contributions:type_name -> surety.lending.v1.Reason
+	0,  // 6: surety.lending.v1.Application.form:type_name -> surety.lending.v1.Form
+	4,  // 7: surety.lending.v1.Application.decision:type_name -> surety.lending.v1.Decision
+	5,  // 8: surety.lending.v1.ListApplicationsResponse.applications:type_name -> surety.lending.v1.Application
+	9,  // 9: surety.lending.v1.Contract.schedule:type_name -> surety.lending.v1.Instalment
+	10, // 10: surety.lending.v1.Loan.contract:type_name -> surety.lending.v1.Contract
+	12, // 11: surety.lending.v1.Loan.events:type_name -> surety.lending.v1.LoanEvent
+	28, // 12: surety.lending.v1.LoanEvent.amounts:type_name -> surety.lending.v1.LoanEvent.AmountsEntry
+	29, // 13: surety.lending.v1.LoanEvent.facts:type_name -> surety.lending.v1.LoanEvent.FactsEntry
+	11, // 14: surety.lending.v1.ListLoansResponse.loans:type_name -> surety.lending.v1.Loan
+	11, // 15: surety.lending.v1.RepayResponse.loan:type_name -> surety.lending.v1.Loan
+	4,  // 16: surety.lending.v1.ReplayResponse.stored:type_name -> surety.lending.v1.Decision
+	4,  // 17: surety.lending.v1.ReplayResponse.computed:type_name -> surety.lending.v1.Decision
+	25, // 18: surety.lending.v1.ProductsResponse.products:type_name -> surety.lending.v1.Product
+	1,  // 19: surety.lending.v1.LendingService.Submit:input_type -> surety.lending.v1.SubmitRequest
+	6,  // 20: surety.lending.v1.LendingService.GetApplication:input_type -> surety.lending.v1.GetApplicationRequest
+	7,  // 21: surety.lending.v1.LendingService.ListApplications:input_type -> surety.lending.v1.ListApplicationsRequest
+	13, // 22: surety.lending.v1.LendingService.GetLoan:input_type -> surety.lending.v1.GetLoanRequest
+	14, // 23: surety.lending.v1.LendingService.ListLoans:input_type -> surety.lending.v1.ListLoansRequest
+	16, // 24: surety.lending.v1.LendingService.Repay:input_type -> surety.lending.v1.RepayRequest
+	18, // 25: surety.lending.v1.LendingService.Payoff:input_type -> surety.lending.v1.PayoffRequest
+	20, // 26: surety.lending.v1.LendingService.WriteOff:input_type -> surety.lending.v1.WriteOffRequest
+	21, // 27: surety.lending.v1.LendingService.Replay:input_type -> surety.lending.v1.ReplayRequest
+	23, // 28: surety.lending.v1.LendingService.RequestReview:input_type -> surety.lending.v1.RequestReviewRequest
+	24, // 29: surety.lending.v1.LendingService.Products:input_type -> surety.lending.v1.ProductsRequest
+	2,  // 30: surety.lending.v1.LendingService.Submit:output_type -> surety.lending.v1.SubmitResponse
+	5,  // 31: surety.lending.v1.LendingService.GetApplication:output_type -> surety.lending.v1.Application
+	8,  // 32: surety.lending.v1.LendingService.ListApplications:output_type -> surety.lending.v1.ListApplicationsResponse
+	11, // 33: surety.lending.v1.LendingService.GetLoan:output_type -> surety.lending.v1.Loan
+	15, // 34: surety.lending.v1.LendingService.ListLoans:output_type -> surety.lending.v1.ListLoansResponse
+	17, // 35: surety.lending.v1.LendingService.Repay:output_type -> surety.lending.v1.RepayResponse
+	19, // 36: surety.lending.v1.LendingService.Payoff:output_type -> surety.lending.v1.PayoffResponse
+	11, // 37: surety.lending.v1.LendingService.WriteOff:output_type -> surety.lending.v1.Loan
+	22, // 38: surety.lending.v1.LendingService.Replay:output_type -> surety.lending.v1.ReplayResponse
+	5,  // 39: surety.lending.v1.LendingService.RequestReview:output_type -> surety.lending.v1.Application
+	26, // 40: surety.lending.v1.LendingService.Products:output_type -> surety.lending.v1.ProductsResponse
+	30, // [30:41] is the sub-list for method output_type
+	19, // [19:30] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_api_lending_v1_lending_proto_init() }
@@ -2497,7 +2513,7 @@ func file_api_lending_v1_lending_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lending_v1_lending_proto_rawDesc), len(file_api_lending_v1_lending_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
