@@ -102,9 +102,9 @@ type Freeze struct {
 	Reason      uint32        // numbered reason, never zero
 	Code        uint16        // the transfer code, for FreezeCode; otherwise zero
 	Scope       FreezeScope
-	Sides       FreezeSides
+	Sides       FreezeSides // for FreezeAccount; otherwise zero
 	Flags       FreezeFlags
-	_           [2]byte
+	Reserved    uint16        // zero
 	Timestamp   clock.Instant // set by the ledger
 }
 
