@@ -1,0 +1,14 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// table lists the groups of commands in the order help shows them. A new group is a file with one
+// function, and a line here.
+func table(env *Env) []*cobra.Command {
+	return []*cobra.Command{
+		accessCommand(env),
+		configCommand(env),
+		completionCommand(env),
+		versionCommand(env),
+	}
+}
