@@ -91,3 +91,6 @@ func count(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// anyArgs accepts any arguments; the command itself says which it needs.
+func anyArgs(*cobra.Command, []string) error { return nil }

@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	evidencev1 "surety/api/evidence/v1"
+	"surety/api/evidence/v1/evidencev1connect"
+)
+
+func (t *target) evidence() (evidencev1connect.EvidenceServiceClient, error) {
+	client, base, err := t.http()
+	if err != nil {
+		return nil, err
+	}
+	return evidencev1connect.NewEvidenceServiceClient(client, base), nil
+}
+
+// traceCommand follows a loan through every part.
+func traceCommand(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "trace ID",
+		Short: "Follow a loan or application through every part, step by step",
+		Long: `Shows the application, the decision with its digests and reasons, the contract, the transfers and
+the guard's checks, each with its place in the evidence log and whether its proof holds. With -o
+json, one object {id, steps, tree_size, checkpoint}. For a proof to keep, see "surety evidence
+export".`,
+		Example: `  surety trace 0196f0c2a5f07c0b9d6d1b8f2f0c9a11`,
+		Args:    exactArgs("ID"),
+	}
+	to := targetFlags(env, c.Flags())
+	var payloads bool
+	c.Flags().BoolVar(&payloads, "payloads", false, "show each step's record in full")
+	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
+		evidence, err := to.evidence()
+		if err != nil {
+			return err
+		}
+		t, err := call(ctx, evidence.Trace, &evidencev1.TraceRequest{Id: args[0]}, "trace")
+		if err != nil {
+			return err
+		}
+		return env.show(answer{t}, func(w io.Writer) error { return writeTrace(w, t, payloads) })
+	})
+}
+
+func writeTrace(w io.Writer, t *evidencev1.TraceResponse, payloads bool) error {
+	columns := []column{right("leaf"), left("time"), left("part"), left("step"), left("proved"),
+		left("what")}
+	if payloads {
+		columns = append(columns, left("record"))
+	}
+	g := newGrid(columns...)
+	for _, s := range t.Steps {
+		g.row(s.Index, s.At, s.Part, s.Kind, yesNo(s.Proved), s.Note, s.Payload)
+	}
+	if err := g.write(w); err != nil {
+		return err
+	}
+	return writePairs(w, pair{"", ""}, pair{"log size", t.TreeSize})
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func evidenceExport(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "export ID...",
+		Short: "Write a bundle that proves the steps of loans, offline",
+		Long: `The bundle holds the records, their proofs and a signed checkpoint. "surety evidence verify" checks
+it on any machine, with nothing but the log's public key.`,
+		Example: `  surety evidence export 0196f0c2a5f07c0b9d6d1b8f2f0c9a11 --out loan.bundle`,
+		Args:    someArgs("ID"),
+	}
+	to := targetFlags(env, c.Flags())
+	var out string
+	c.Flags().StringVar(&out, "out", "-", "file to write; - for standard output")
+	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
+		evidence, err := to.evidence()
+		if err != nil {
+			return err
+		}
+		response, err := call(ctx, evidence.Export, &evidencev1.ExportRequest{Ids: args},
+			"evidence export")
+		if err != nil {
+			return err
+		}
+		if out == "-" {
+			_, err = env.Stdout.Write(response.Bundle)
+			return wrote(err)
+		}
+		if err := os.WriteFile(out, response.Bundle, 0o600); err != nil {
+			return fileError(err, "bundle")
+		}
+		env.note("%s: %d bytes; check it with: surety evidence verify %s", out, len(response.Bundle), out)
+		return nil
+	})
+}
+
+func evidenceCheckpoint(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "checkpoint",
+		Short: "Show the log's signed checkpoint and its public key",
+		Long: `Keep the public key, and checkpoints, somewhere this node cannot write: they are what a later
+history is held against. With -o json, one object {checkpoint, size, key}.`,
+		Example: `  surety evidence checkpoint`,
+		Args:    noArgs,
+	}
+	to := targetFlags(env, c.Flags())
+	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
+		evidence, err := to.evidence()
+		if err != nil {
+			return err
+		}
+		r, err := call(ctx, evidence.Checkpoint, &evidencev1.CheckpointRequest{}, "evidence checkpoint")
+		if err != nil {
+			return err
+		}
+		return env.show(answer{r}, func(w io.Writer) error {
+			if err := writePairs(w, pair{"key", r.Key}, pair{"size", r.Size}); err != nil {
+				return err
+			}
+			_, err := io.WriteString(w, "\n"+r.Checkpoint)
+			return err
+		})
+	})
+}
+
+func evidenceErase(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "erase CUSTOMER",
+		Short: "Destroy the key that seals a customer's personal data",
+		Long: `The data can never be read again, here or from a backup made after this; the log stays whole,
+because it commits to what was sealed. Needs the role risk. It cannot be undone.`,
+		Example: `  surety evidence erase 0196f0c2a5f07c0b9d6d1b8f2f0c9a11 --reason "request of the customer"`,
+		Args:    exactArgs("CUSTOMER"),
+	}
+	to := targetFlags(env, c.Flags())
+	var reason string
+	c.Flags().StringVar(&reason, "reason", "", "why, 1 to 256 characters")
+	must(c.MarkFlagRequired("reason"))
+	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
+		evidence, err := to.evidence()
+		if err != nil {
+			return err
+		}
+		r, err := call(ctx, evidence.Erase, &evidencev1.EraseRequest{Subject: args[0], Reason: reason},
+			"evidence erase")
+		if err != nil {
+			return err
+		}
+		return env.show(answer{r}, func(w io.Writer) error {
+			return writePairs(w, pair{"erased", args[0]}, pair{"at", r.ErasedAt})
+		})
+	})
+}
