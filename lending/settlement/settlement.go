@@ -22,7 +22,6 @@ package settlement
 import (
 	"context"
 
-	"surety/base/clock"
 	"surety/base/errs"
 	"surety/base/ident"
 	"surety/ledger"
@@ -51,26 +50,6 @@ type Outcome struct {
 
 // Reason returns the refusal as text for records and people.
 func (o Outcome) Reason() string { return o.Result.String() }
-
-// TransferID returns the id of an event's leg, counted from 1.
-func TransferID(event ident.ID, leg int) ident.ID {
-	return ident.Derive("transfer", event.String(), decimal(leg))
-}
-
-// Seal completes an order's transfers: ids, the links of the chain, and the reference to the event.
-func (o *Order) Seal(event ident.ID, date clock.Date) {
-	o.Event = event
-	for i := range o.Transfers {
-		t := &o.Transfers[i]
-		t.ID = TransferID(event, i+1)
-		t.UserData128 = event
-		t.UserData64 = uint64(i + 1)
-		t.UserData32 = uint32(date)
-		if i+1 < len(o.Transfers) {
-			t.Flags |= ledger.TransferLinked
-		}
-	}
-}
 
 // Carry takes the orders to the ledger in their order, in as few batches as fit, and returns one
 // outcome for each. On an error nothing is known about the orders that have no outcome: they must
@@ -219,16 +198,4 @@ func refusal(result ledger.TransferResult) bool {
 		return true
 	}
 	return false
-}
-
-func decimal(n int) string {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + n%10)
-		if n /= 10; n == 0 {
-			return string(b[i:])
-		}
-	}
 }
