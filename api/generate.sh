@@ -9,3 +9,6 @@ protoc -I . \
 	--connect-go_out=. --connect-go_opt=module=surety \
 	--descriptor_set_out=api/openapi/schemas.binpb --include_source_info --include_imports \
 	api/*/v1/*.proto
+# A test compares these, so that a schema cannot change without its code.
+find api -name '*.proto' -o -name '*.pb.go' -o -name '*.connect.go' -o -name '*.binpb' |
+	LC_ALL=C sort | xargs sha256sum >api/generated.sha256

@@ -1,0 +1,115 @@
+package house
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// holder says which packages may import a third-party module, and the decision that brought it in.
+// Tests may import what stands with "tests". A heavy module has one holder, so that leaving it is
+// the work of one package.
+type holder struct {
+	module   string
+	packages string // as in the lattice
+	decision string // file below docs/decisions
+}
+
+var holders = [...]holder{
+	{"connectrpc.com/connect", "api/... sys/edge sys/access ledger/... lending/... guard/... " +
+		"evidence/... node cli bench", "0010-connect.md"},
+	{"google.golang.org/protobuf", "api/... ledger/... lending/... guard/... evidence/... node cli",
+		"0010-connect.md"},
+	{"github.com/spf13/cobra", "cli", "0011-cobra.md"},
+	{"github.com/spf13/pflag", "cli", "0011-cobra.md"},
+	{"github.com/schollz/progressbar/v3", "cli", "0012-progressbar.md"},
+	{"golang.org/x/term", "cli", "0013-golang-x.md"},
+	{"golang.org/x/sys", "sys/... tests", "0013-golang-x.md"},
+	{"golang.org/x/crypto", "evidence/vault", "0013-golang-x.md"},
+	{"golang.org/x/mod", "evidence evidence/tlog", "0013-golang-x.md"},
+	{"github.com/goccy/go-yaml", "node lending/intake lending/score/frame", "0014-yaml.md"},
+	{"github.com/prometheus/client_golang", "sys/telemetry", "0015-prometheus.md"},
+	{"modernc.org/sqlite", "rdb/embed", "0016-sqlite.md"},
+	{"github.com/pressly/goose/v3", "rdb/embed", "0017-goose.md"},
+	{"github.com/transparency-dev/tessera", "evidence/tlog", "0018-tessera.md"},
+	{"github.com/transparency-dev/formats", "evidence/tlog", "0018-tessera.md"},
+	{"github.com/transparency-dev/merkle", "evidence evidence/tlog ledger/replica",
+		"0018-tessera.md"},
+	{"cel.dev/cel-go", "lending lending/origination", "0019-cel.md"},
+	{"github.com/chromedp/chromedp", "tests", "0020-chromedp.md"},
+	{"github.com/chromedp/cdproto", "tests", "0020-chromedp.md"},
+	{"pgregory.net/rapid", "tests", "0021-test-tools.md"},
+	{"github.com/anishathalye/porcupine", "tests", "0021-test-tools.md"},
+	{"github.com/cockroachdb/datadriven", "tests", "0021-test-tools.md"},
+	{"github.com/rogpeppe/go-internal", "tests", "0021-test-tools.md"},
+}
+
+// TestModulesAreHeld sees that each third-party import stands where its holder's line says.
+func TestModulesAreHeld(t *testing.T) {
+	tr := readTree(t)
+	for _, folder := range tr.names() {
+		for _, s := range tr.folders[folder] {
+			for _, imported := range s.imports() {
+				first, _, _ := strings.Cut(imported, "/")
+				if !strings.Contains(first, ".") {
+					continue // the standard library, or ours
+				}
+				held, found := holderOf(imported)
+				switch {
+				case !found:
+					t.Errorf("%s: %s has no holder (internal/house/modules_test.go)", s.name, imported)
+				case !held.allows(folder, s.test):
+					t.Errorf("%s: %s is held by %s", s.name, held.module, held.packages)
+				}
+			}
+		}
+	}
+}
+
+func (h holder) allows(folder string, test bool) bool {
+	for _, pattern := range strings.Fields(h.packages) {
+		prefix, all := strings.CutSuffix(pattern, "/...")
+		if pattern == "tests" && (test || folder == "e2e") || folder == prefix ||
+			all && below(folder, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestModulesHaveDecisions sees that each module has its record, that the record names it, and
+// that go.mod pins what the table names.
+func TestModulesHaveDecisions(t *testing.T) {
+	root := findRoot(t)
+	gomod := readFile(t, filepath.Join(root, "go.mod"))
+	for _, h := range holders {
+		if !regexp.MustCompile(`(?m)^\s*` + regexp.QuoteMeta(h.module) + ` v`).MatchString(gomod) {
+			t.Errorf("%s is held and not in go.mod", h.module)
+		}
+		record := readFile(t, filepath.Join(root, "docs", "decisions", h.decision))
+		if !strings.Contains(record, h.module) {
+			t.Errorf("docs/decisions/%s does not name %s", h.decision, h.module)
+		}
+	}
+}
+
+// holderOf returns the line of the module that an import belongs to.
+func holderOf(imported string) (holder, bool) {
+	for _, h := range holders {
+		if below(imported, h.module) {
+			return h, true
+		}
+	}
+	return holder{}, false
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(data)
+}
