@@ -1,0 +1,92 @@
+// The words of the book: what an account's class and a transfer's code stand for. The tables are
+// those of docs/reference/events.md; book.test.ts holds the classes against it.
+
+export interface ClassName {
+  name: string;
+  debit: boolean; // its balance grows by debits
+  memo: boolean; // off the balance sheet
+}
+
+const classes: Record<number, ClassName> = {
+  100: { name: "bank (nostro)", debit: true, memo: false },
+  110: { name: "disbursement clearing", debit: true, memo: false },
+  120: { name: "repayment clearing", debit: true, memo: false },
+  200: { name: "loan principal", debit: true, memo: false },
+  210: { name: "interest receivable", debit: true, memo: false },
+  220: { name: "penalty receivable", debit: true, memo: false },
+  300: { name: "customer deposit", debit: false, memo: false },
+  310: { name: "customer overpayment liability", debit: false, memo: false },
+  320: { name: "deferred fee", debit: false, memo: false },
+  400: { name: "interest income", debit: false, memo: false },
+  410: { name: "penalty income", debit: false, memo: false },
+  420: { name: "fee income", debit: false, memo: false },
+  510: { name: "bad-debt expense", debit: true, memo: false },
+  520: { name: "recovery income", debit: false, memo: false },
+  900: { name: "credit limit (memo)", debit: false, memo: true },
+  910: { name: "commitment contra (memo)", debit: true, memo: true },
+  920: { name: "drawn (memo)", debit: false, memo: true },
+};
+
+export function knownClasses(): [number, ClassName][] {
+  return Object.entries(classes).map(([code, name]) => [Number(code), name]);
+}
+
+/** The class of an account's code. One that is not known is named by its number. */
+export function classOf(code: number): ClassName {
+  return classes[code] ?? { name: `class ${code}`, debit: true, memo: false };
+}
+
+const transferCodes: Record<number, string> = {
+  10: "limit granted",
+  11: "limit reserved",
+  20: "loan disbursed",
+  21: "paid into the account",
+  22: "fee",
+  30: "interest accrued",
+  31: "fee amortised",
+  40: "penalty charged",
+  50: "repayment received",
+  51: "repaid penalty",
+  52: "repaid interest",
+  53: "repaid principal",
+  54: "overpaid",
+  60: "limit restored",
+  70: "principal written off",
+  71: "interest written off",
+  72: "penalty written off",
+  80: "recovered",
+  81: "refunded",
+};
+
+export function transferCode(code: number): string {
+  return transferCodes[code] ?? `code ${code}`;
+}
+
+/** Totals of either side, in minor units. */
+export interface Sides {
+  debitsPosted: bigint;
+  creditsPosted: bigint;
+}
+
+/** The balance on the side where the class grows; negative where the other side is larger. */
+export function balanceOf(code: number, sides: Sides): bigint {
+  const debit = sides.debitsPosted - sides.creditsPosted;
+  return classOf(code).debit ? debit : -debit;
+}
+
+/** A kind of event or step as words: "loan.written_off" is "loan written off". */
+export function kindWords(kind: string): string {
+  return kind.replace(/[._]/g, " ");
+}
+
+// The kinds of event that post nothing, so that nothing is asked for them.
+const silentKinds = [
+  "application.received",
+  "application.decided",
+  "contract.signed",
+  "event.cancelled",
+];
+
+export function mayPost(kind: string): boolean {
+  return !silentKinds.includes(kind);
+}

@@ -1,0 +1,184 @@
+// Freezes: what is stopped, who stopped it and why, and the form that stops something.
+
+import { useState } from "preact/hooks";
+import { ledger, type FreezeRequest } from "../api";
+import { knownClasses } from "../book";
+import { knownCurrencies } from "../money";
+import { address } from "../route";
+import { useAct, useAnswer, useBoard } from "../use";
+import { Choice, Input } from "../view/field";
+import { FreezeCard } from "../view/freeze";
+import { Identity } from "../view/identity";
+import { Loading, Problem, Section, Twin } from "../view/text";
+
+export function FreezesPage(props: { query: Record<string, string> }) {
+  const all = props.query.show === "all";
+  const answer = useAnswer(() => ledger.freezes(all), [all]);
+  const freezes = answer.value?.freezes ?? [];
+  return (
+    <>
+      <Section title="Who you are">
+        <Identity />
+      </Section>
+      <Section
+        title={all ? "All freezes" : "Freezes in force"}
+        aside={
+          <nav class="filter" aria-label="filter by state">
+            <a href={address("freezes")} aria-current={all ? undefined : "true"}>
+              in force
+            </a>
+            <a
+              href={address("freezes", "", { show: "all" })}
+              aria-current={all ? "true" : undefined}
+            >
+              all
+            </a>
+          </nav>
+        }
+      >
+        <Problem failure={answer.failure} retry={answer.reload} />
+        {!answer.value && answer.loading && <Loading what="freezes" />}
+        {answer.value && freezes.length === 0 && <p class="faint">Nothing is frozen.</p>}
+        <ul class="freezes">
+          {freezes.map((freeze) => (
+            <li key={freeze.id}>
+              <FreezeCard freeze={freeze} changed={answer.reload} />
+            </li>
+          ))}
+        </ul>
+        <Twin command={`surety ledger freezes${all ? " --all" : ""}`} />
+      </Section>
+      <Section title="Freeze">
+        <FreezeForm query={props.query} done={answer.reload} />
+      </Section>
+    </>
+  );
+}
+
+const expiries = [
+  ["1h", "1 hour"],
+  ["24h", "24 hours"],
+  ["168h", "7 days"],
+  ["", "not by itself: until two people release it"],
+] as const;
+
+function FreezeForm(props: { query: Record<string, string>; done: () => void }) {
+  const board = useBoard();
+  const currency = knownCurrencies().find(([, known]) => known.code === board?.currency);
+  const [scope, setScope] = useState("account");
+  const [account, setAccount] = useState(props.query.account ?? "");
+  const [code, setCode] = useState("300");
+  const [chosen, setLedger] = useState("");
+  const [sides, setSides] = useState("debits");
+  const [reason, setReason] = useState(props.query.reason ?? "");
+  const [expiresIn, setExpiresIn] = useState("24h");
+  const [pressed, setPressed] = useState(false);
+  const [said, setSaid] = useState("");
+  const ledgerNumber = Number(chosen || currency?.[0] || 0);
+  const breach = props.query.breach ?? "";
+  const act = useAct(async () => {
+    const request: FreezeRequest = { scope, sides, reason: reason.trim(), expiresIn };
+    if (scope === "account") request.account = account.trim();
+    else request.ledger = ledgerNumber;
+    if (scope === "code") request.code = Number(code);
+    if (breach !== "") request.breach = breach;
+    const freeze = await ledger.freeze(request);
+    setSaid(`Frozen: ${freeze.id}`);
+    setPressed(false);
+    setReason("");
+    props.done();
+  });
+  const wrong = {
+    account: scope === "account" && account.trim() === "" ? "Enter an account's id or name." : "",
+    reason: reason.trim() === "" ? "Say why, in a sentence." : "",
+  };
+  const send = (event: Event) => {
+    event.preventDefault();
+    setPressed(true);
+    setSaid("");
+    if (wrong.account === "" && wrong.reason === "") act.run();
+  };
+  return (
+    <form class="apply" noValidate onSubmit={send}>
+      <div class="grid">
+        <Choice
+          label="Scope"
+          name="scope"
+          value={scope}
+          onValue={setScope}
+          options={[
+            ["account", "one account"],
+            ["code", "one class of accounts"],
+            ["ledger", "a whole ledger"],
+          ]}
+        />
+        {scope === "account" && (
+          <Input
+            label="Account"
+            name="account"
+            hint="Its id or its name."
+            value={account}
+            onValue={setAccount}
+            problem={pressed ? wrong.account : ""}
+          />
+        )}
+        {scope === "code" && (
+          <Choice
+            label="Class"
+            name="code"
+            value={code}
+            onValue={setCode}
+            options={knownClasses().map(([n, c]) => [String(n), `${n} ${c.name}`] as const)}
+          />
+        )}
+        {scope !== "account" && (
+          <Choice
+            label="Ledger"
+            name="ledger"
+            value={String(ledgerNumber)}
+            onValue={setLedger}
+            options={knownCurrencies().map(([n, c]) => [String(n), `${c.code} (${n})`] as const)}
+          />
+        )}
+        <Choice
+          label="Sides"
+          name="sides"
+          value={sides}
+          onValue={setSides}
+          options={[
+            ["debits", "debits"],
+            ["credits", "credits"],
+            ["both", "both"],
+          ]}
+        />
+        <Choice
+          label="Expires after"
+          name="expires"
+          value={expiresIn}
+          onValue={setExpiresIn}
+          options={expiries}
+        />
+      </div>
+      <Input
+        label="Reason"
+        name="reason"
+        value={reason}
+        onValue={setReason}
+        problem={pressed ? wrong.reason : ""}
+      />
+      {breach !== "" && <p class="hint">For breach {breach}.</p>}
+      <p class="actions">
+        <button type="submit" class="primary" disabled={act.busy}>
+          Freeze
+        </button>
+      </p>
+      <p class="said" role="status">
+        {said}
+      </p>
+      <Problem failure={act.failure} />
+      <Twin
+        command={`surety ledger freeze --scope ${scope} --sides ${sides} --reason REASON`}
+      />
+    </form>
+  );
+}
