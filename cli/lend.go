@@ -27,7 +27,7 @@ and later takes repayments. These commands talk to a running node.`,
   surety lend repay 0196f0c2a5f07c0b9d6d1b8f2f0c9a11 250.00 --reference BANK-1`,
 	}, lendSubmit(env), lendApplications(env), lendApplication(env), lendLoans(env), lendLoan(env),
 		lendRepay(env), lendPayoff(env), lendWriteOff(env), lendReplay(env), lendReview(env),
-		lendProducts(env))
+		lendProducts(env), lendTrain(env), lendEvaluate(env), lendScore(env), lendExplain(env))
 }
 
 // lendingOf returns a client of the lending service.

@@ -6,6 +6,9 @@ import "github.com/spf13/cobra"
 // function, and a line here.
 func table(env *Env) []*cobra.Command {
 	return []*cobra.Command{
+		traceCommand(env),
+		ledgerCommand(env),
+		lendCommand(env),
 		accessCommand(env),
 		configCommand(env),
 		completionCommand(env),
