@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -115,9 +114,12 @@ const (
 // Corrupt where it is not a key.
 func loadMaster(files vfs.FS, directory string) (master key, found bool, err error) {
 	path := filepath.Join(directory, masterFile)
-	text, err := readSmall(files, path)
+	text, err := vfs.ReadWhole(files, path, maxMasterBytes)
 	if errs.Is(err, errs.NotFound) {
 		return key{}, false, nil
+	}
+	if errs.Is(err, errs.TooLarge) {
+		return key{}, false, errs.As(errs.Corrupt, err, "vault.open: master key")
 	}
 	if err != nil {
 		return key{}, false, errs.Wrap(err, "vault.open: master key")
@@ -125,37 +127,6 @@ func loadMaster(files vfs.FS, directory string) (master key, found bool, err err
 	master, err = parseMaster(text)
 	clear(text)
 	return master, true, errs.Wrap(err, "vault.open: %s", path)
-}
-
-// requirePrivate refuses a master key that others may read, kind Forbidden.
-func requirePrivate(directory string) error {
-	path := filepath.Join(directory, masterFile)
-	info, err := os.Stat(path)
-	if err != nil {
-		return errs.As(errs.Forbidden, err, "vault.open: master key")
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return errs.New(errs.Forbidden, "vault.open: %s has mode %04o, want 0600",
-			path, info.Mode().Perm())
-	}
-	return nil
-}
-
-func readSmall(files vfs.FS, path string) ([]byte, error) {
-	file, err := files.Open(path, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() // nothing was written
-	size, err := file.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > maxMasterBytes {
-		return nil, errs.New(errs.Corrupt, "%s has %d bytes, the limit is %d", path, size, maxMasterBytes)
-	}
-	text := make([]byte, size)
-	return text, vfs.ReadFull(file, text, 0)
 }
 
 // parseMaster reads the text of a master key's file. Errors do not repeat it.
@@ -179,31 +150,6 @@ func createMaster(files vfs.FS, directory string, source entropy.Source) (key, e
 	source.Fill(master[:])
 	text := []byte(masterHeader + "\n" + base64.StdEncoding.EncodeToString(master[:]) + "\n")
 	defer clear(text)
-	path := filepath.Join(directory, masterFile)
-	if err := writeDurable(files, path+".new", text); err != nil {
-		return key{}, errs.Wrap(err, "vault.open: new master key")
-	}
-	if err := files.Rename(path+".new", path); err != nil {
-		return key{}, errs.Wrap(err, "vault.open: new master key")
-	}
-	return master, errs.Wrap(files.SyncDir(directory), "vault.open: new master key")
-}
-
-// writeDurable makes a file of the text. What an earlier attempt left behind is replaced.
-func writeDurable(files vfs.FS, path string, text []byte) error {
-	if err := files.Remove(path); err != nil && !errs.Is(err, errs.NotFound) {
-		return err
-	}
-	file, err := files.Open(path, vfs.Create|vfs.Exclusive)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteAt(text, 0)
-	if err == nil {
-		err = file.Sync()
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	err := vfs.WriteWhole(files, filepath.Join(directory, masterFile), text)
+	return master, errs.Wrap(err, "vault.open: new master key")
 }

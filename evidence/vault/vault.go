@@ -107,7 +107,7 @@ func Open(ctx context.Context, options Options) (*Vault, error) {
 		return nil, errs.Wrap(err, "vault.open")
 	}
 	v := &Vault{db: db, keys: newCache(o.CacheKeys), clock: o.Clock, random: o.Entropy}
-	if err := v.openMaster(ctx, vfs.OS{}, o.Directory); err != nil {
+	if err := v.openMaster(ctx, o.Directory); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return v, nil
@@ -129,14 +129,14 @@ func withDefaults(o Options) Options {
 // openMaster loads the master key and matches it with the database, or, where the database has
 // never had one, makes it. The file is made first: a crash between the two leaves a key that
 // wraps nothing and is taken at the next start.
-func (v *Vault) openMaster(ctx context.Context, files vfs.FS, directory string) error {
+func (v *Vault) openMaster(ctx context.Context, directory string) error {
 	var checked []byte
 	err := v.db.Reader().QueryRowContext(ctx, "SELECT checked FROM master").Scan(&checked)
 	fresh := errors.Is(err, sql.ErrNoRows)
 	if err != nil && !fresh {
 		return errs.Wrap(err, "vault.open")
 	}
-	master, found, err := loadMaster(files, directory)
+	master, found, err := loadMaster(vfs.OS{}, directory)
 	if err != nil {
 		return err
 	}
@@ -145,12 +145,12 @@ func (v *Vault) openMaster(ctx context.Context, files vfs.FS, directory string) 
 			filepath.Join(directory, masterFile))
 	}
 	if !found {
-		if master, err = createMaster(files, directory, v.random); err != nil {
+		if master, err = createMaster(vfs.OS{}, directory, v.random); err != nil {
 			return err
 		}
 	}
-	if err := requirePrivate(directory); err != nil {
-		return err
+	if err := (vfs.OS{}).RequirePrivate(filepath.Join(directory, masterFile)); err != nil {
+		return errs.Wrap(err, "vault.open: master key")
 	}
 	v.master = master
 	if fresh {
