@@ -123,11 +123,12 @@ func TestErrorsByKind(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	if got := run(t, nil, "version"); got.status != 0 || !strings.HasPrefix(got.stdout, "surety "+Version) {
+	got := run(t, nil, "version")
+	if got.status != 0 || !strings.HasPrefix(got.stdout, "surety "+Version) {
 		t.Errorf("%+v", got)
 	}
 	var view versionView
-	got := run(t, nil, "version", "-o", "json")
+	got = run(t, nil, "version", "-o", "json")
 	if err := json.Unmarshal([]byte(got.stdout), &view); err != nil || view.Version != Version {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -353,5 +354,27 @@ func write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"doctor", "--data-dir", dir, "--set", "http.address=127.0.0.1:0", "--set",
+		"ledger.address=127.0.0.1:0"}
+	got := run(t, nil, args...)
+	if got.status != 0 || !strings.Contains(got.stdout, "disk sync") ||
+		strings.Contains(got.stdout, "kvm") {
+		t.Errorf("%+v", got)
+	}
+	var findings []struct{ Name, State, Seen string }
+	got = run(t, nil, append(args, "--all", "-o", "json")...)
+	if err := json.Unmarshal([]byte(got.stdout), &findings); err != nil || len(findings) < 12 {
+		t.Errorf("%d findings, %v", len(findings), err)
+	}
+	file := filepath.Join(dir, "file")
+	write(t, file, "")
+	got = run(t, nil, append(args, "--data-dir", file)...)
+	if got.status != 1 || !strings.Contains(got.stderr, "missing") {
+		t.Errorf("%+v", got)
 	}
 }

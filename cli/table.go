@@ -11,6 +11,7 @@ func table(env *Env) []*cobra.Command {
 		lendCommand(env),
 		accessCommand(env),
 		configCommand(env),
+		doctorCommand(env),
 		completionCommand(env),
 		versionCommand(env),
 	}

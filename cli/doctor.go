@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"surety/base/errs"
+	"surety/node"
+	"surety/sys/presence"
+	"surety/sys/probe"
+	"surety/sys/wallclock"
+)
+
+func doctorCommand(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at this machine before it is trusted with money",
+		Long: `Looks at the data directory, the disk's sync time, the clock, the addresses, memory and limits,
+and says of each whether it is ok, works at a cost (warn), or is missing. Exits with status 1 where
+something is missing. It writes one small file into the data directory's disk and removes it.
+
+With --all it also shows devices that parts of a later release will use. With -o json it is a list
+of {name, state, seen, cost}.`,
+		Example: `  surety doctor
+  surety doctor --data-dir /var/lib/surety
+  surety doctor --all -o json`,
+		Args: noArgs,
+	}
+	from := configFlags(env, c.Flags(), shortcut{"data-dir", "data_dir"})
+	all := c.Flags().Bool("all", false, "also show what no installed part needs yet")
+	return verb(env, c, func(_ context.Context, env *Env, _ []string) error {
+		effective, err := from.load()
+		if err != nil {
+			return err
+		}
+		findings := examine(effective)
+		if *all {
+			findings = append(findings, devices()...)
+		}
+		return showFindings(env, findings)
+	})
+}
+
+// examine runs the probes of what this release needs.
+func examine(config *node.Effective) []probe.Finding {
+	clock := wallclock.System()
+	record, err := presence.Find(config.DataDir)
+	running := err == nil
+	findings := []probe.Finding{
+		nodeFinding(config.DataDir, record, running),
+		probe.Space(config.DataDir),
+		probe.Sync(clock, config.DataDir),
+		probe.Direct(config.DataDir),
+		probe.Clock(clock),
+		probe.Port("http", config.HTTP.Address, running),
+	}
+	if config.Ledger.Address != "" {
+		findings = append(findings, probe.Port("ledger", config.Ledger.Address, running))
+	}
+	return append(findings, probe.OpenFiles(), probe.Memory(), probe.Kernel())
+}
+
+// nodeFinding says whether a node runs in the directory; either is ok.
+func nodeFinding(dataDir string, record presence.Record, running bool) probe.Finding {
+	finding := probe.Finding{Name: "node", State: probe.OK, Seen: "none runs in " + dataDir}
+	if running {
+		finding.Seen = fmt.Sprintf("process %d serves %s since %s", record.PID,
+			record.Addresses["http"], instant(record.Started))
+	}
+	return finding
+}
+
+// devices are what later parts will use.
+func devices() []probe.Finding {
+	return []probe.Finding{
+		probe.Device("virtual machines", "/dev/kvm", "containers with a kernel of their own"),
+		probe.Device("AMD SEV-SNP", "/dev/sev-guest", "enclaves on AMD processors"),
+		probe.Device("Intel TDX", "/dev/tdx_guest", "enclaves on Intel processors"),
+		probe.Device("TPM", "/dev/tpmrm0", "measured boot as evidence"),
+	}
+}
+
+// showFindings writes the findings, and returns an error where something is missing.
+func showFindings(env *Env, findings []probe.Finding) error {
+	lacking := 0
+	for _, f := range findings {
+		if f.State == probe.Missing {
+			lacking++
+		}
+	}
+	err := env.show(findings, func(w io.Writer) error {
+		g := newGrid(left("state"), left("what"), left("seen"), left("cost"))
+		for _, f := range findings {
+			g.row(f.State, f.Name, f.Seen, f.Cost)
+		}
+		return g.write(w)
+	})
+	if err == nil && lacking > 0 {
+		return errs.New(errs.Refused, "doctor: %s missing", count(lacking, "thing"))
+	}
+	return err
+}
