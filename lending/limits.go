@@ -59,6 +59,17 @@ const (
 	// loan of any term; this many mean a defect.
 	solveStepsMax = 256
 
+	// repaymentMax bounds one repayment: a thousand times the greatest principal.
+	repaymentMax = 1_000 * principalMax
+
+	// amountMax bounds every balance of a loan, so that sums of a few stay far below 128 bits and
+	// interest on it below 63.
+	amountMax = 1 << 62
+
+	// nextMax bounds the number of the next instalment: the term, and after maturity the months
+	// until the calendar of this package ends.
+	nextMax = 12 * 500
+
 	// eventsMax bounds the events of one loan: 600 due dates and several acts at each.
 	eventsMax = 4_096
 
