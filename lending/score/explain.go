@@ -70,7 +70,7 @@ func levelsText(f *Feature, levels []int64) string {
 	}
 	text := strings.Join(names, " | ")
 	if more := len(levels) - shown; more > 0 {
-		text += fmt.Sprintf(" | and %d more", more)
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }

@@ -39,8 +39,12 @@ func decodeFile(data []byte) (body []byte, digest [32]byte, err error) {
 	if !ok || len(rest) < 2*len(digest) {
 		return nil, digest, corrupt("the file does not begin as a model file does")
 	}
+	text := string(rest[:2*len(digest)])
+	if err := checkDigest("digest", text); err != nil {
+		return nil, digest, err
+	}
 	if _, err := hex.Decode(digest[:], rest[:2*len(digest)]); err != nil {
-		return nil, digest, corrupt("the digest is not hexadecimal: %.80q", rest[:2*len(digest)])
+		return nil, digest, errs.As(errs.Corrupt, err, "score.load: digest")
 	}
 	body, ok = bytes.CutPrefix(rest[2*len(digest):], []byte(fileMiddle))
 	if !ok {

@@ -2,8 +2,12 @@ package frame
 
 // The limits of mappings and data sets.
 const (
-	// MaxMappingBytes bounds a mapping: a hundred times the largest that ships.
-	MaxMappingBytes = 1 << 20
+	// MaxMappingBytes bounds a mapping: twenty times the largest that ships.
+	MaxMappingBytes = 64 << 10
+
+	// MaxMappingNesting bounds how deep brackets nest in a mapping, where two are of use. The YAML
+	// decoder takes time and stack that grow with the square of it.
+	MaxMappingNesting = 32
 
 	// MaxColumns bounds the columns of a file; wider ones are not tables of loans.
 	MaxColumns = 2048

@@ -105,9 +105,12 @@ func ParseMapping(text []byte) (*Mapping, error) {
 		return nil, errs.New(errs.TooLarge, "frame.mapping: %d bytes, limit %d", len(text),
 			MaxMappingBytes)
 	}
+	if depth := nesting(text); depth > MaxMappingNesting {
+		return nil, errs.New(errs.Invalid, "frame.mapping: brackets nest %d deep, limit %d", depth,
+			MaxMappingNesting)
+	}
 	m := &Mapping{digest: sha256.Sum256(text)}
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := decoder.Decode(m); err != nil {
+	if err := decodeYAML(text, m); err != nil {
 		return nil, errs.As(errs.Invalid, err, "frame.mapping")
 	}
 	for i := range m.Features {
@@ -123,6 +126,32 @@ func ParseMapping(text []byte) (*Mapping, error) {
 	}
 	slices.SortFunc(m.Reasons, func(a, b ReasonMapping) int { return strings.Compare(a.Code, b.Code) })
 	return m, nil
+}
+
+// nesting returns how deep brackets nest in a text, quoted ones included.
+func nesting(text []byte) int {
+	deepest, depth := 0, 0
+	for _, c := range text {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth--
+		}
+		deepest = max(deepest, depth)
+	}
+	return deepest
+}
+
+// decodeYAML decodes strictly. The decoder panics on some texts that are not quite YAML (the corpus of
+// FuzzParseMapping has one); to a caller such a text is invalid like any other.
+func decodeYAML(text []byte, m *Mapping) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = errs.New(errs.Invalid, "the YAML cannot be decoded: %v", cause)
+		}
+	}()
+	return yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(m)
 }
 
 // Digest returns the SHA-256 of the mapping's text in hexadecimal.
