@@ -134,20 +134,8 @@ func (s *State) applyFreeze(z *Freeze, timestamp clock.Instant) FreezeResult {
 
 // freeze goes on with the checks for a freeze.
 func (s *State) freeze(z *Freeze, timestamp clock.Instant) FreezeResult {
-	switch {
-	case !z.FreezeID.IsZero():
-		return FreezeFreezeIDMustBeZero
-	case !z.SecondActor.IsZero():
-		return FreezeSecondActorMustBeZero
-	}
-	if result := z.checkScope(); result != FreezeOK {
+	if result := z.checkFields(timestamp); result != FreezeOK {
 		return result
-	}
-	if z.ExpiresAt != 0 && z.ExpiresAt <= timestamp {
-		return FreezeExpiresAtMustBeInTheFuture
-	}
-	if z.ExpiresAt > TimestampMax {
-		return FreezeExpiresAtOutOfRange
 	}
 	var account uint32
 	if z.Scope == FreezeAccount {
@@ -162,38 +150,40 @@ func (s *State) freeze(z *Freeze, timestamp clock.Instant) FreezeResult {
 	return FreezeOK
 }
 
-// checkScope checks that the fields that say what is frozen fit the scope.
-func (z *Freeze) checkScope() FreezeResult {
-	if z.Scope == FreezeAccount {
-		switch {
-		case z.AccountID.IsZero():
-			return FreezeAccountIDMustNotBeZero
-		case z.AccountID == ident.Max:
-			return FreezeAccountIDMustNotBeIntMax
-		case z.Ledger != 0:
-			return FreezeLedgerMustBeZero
-		case z.Code != 0:
-			return FreezeCodeMustBeZero
-		case z.Sides == 0:
-			return FreezeSidesMustNotBeZero
-		case z.Sides&^FreezeBoth != 0:
-			return FreezeSidesNotKnown
-		}
-		return FreezeOK
-	}
+// checkFields checks what can be told from the record and the time alone.
+func (z *Freeze) checkFields(timestamp clock.Instant) FreezeResult {
+	account, code := z.Scope == FreezeAccount, z.Scope == FreezeCode
 	switch {
-	case z.Scope != FreezeCode && z.Scope != FreezeLedger:
+	case !z.FreezeID.IsZero():
+		return FreezeFreezeIDMustBeZero
+	case !z.SecondActor.IsZero():
+		return FreezeSecondActorMustBeZero
+	case !account && !code && z.Scope != FreezeLedger:
 		return FreezeScopeNotKnown
-	case !z.AccountID.IsZero():
+	case !account && !z.AccountID.IsZero():
 		return FreezeAccountIDMustBeZero
-	case z.Ledger == 0:
+	case account && z.AccountID.IsZero():
+		return FreezeAccountIDMustNotBeZero
+	case account && z.AccountID == ident.Max:
+		return FreezeAccountIDMustNotBeIntMax
+	case z.ExpiresAt != 0 && z.ExpiresAt <= timestamp:
+		return FreezeExpiresAtMustBeInTheFuture
+	case z.ExpiresAt > TimestampMax:
+		return FreezeExpiresAtOutOfRange
+	case account && z.Ledger != 0:
+		return FreezeLedgerMustBeZero
+	case !account && z.Ledger == 0:
 		return FreezeLedgerMustNotBeZero
-	case z.Scope == FreezeLedger && z.Code != 0:
+	case !code && z.Code != 0:
 		return FreezeCodeMustBeZero
-	case z.Scope == FreezeCode && z.Code == 0:
+	case code && z.Code == 0:
 		return FreezeCodeMustNotBeZero
-	case z.Sides != 0:
+	case !account && z.Sides != 0:
 		return FreezeSidesMustBeZero
+	case account && z.Sides == 0:
+		return FreezeSidesMustNotBeZero
+	case z.Sides&^FreezeBoth != 0:
+		return FreezeSidesNotKnown
 	}
 	return FreezeOK
 }

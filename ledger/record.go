@@ -1,5 +1,7 @@
 package ledger
 
+import "surety/base/invariant"
+
 // entry says where a transfer stands: the numbers of its accounts, and of the pending transfer that
 // it settles plus one, zero where it settles none.
 type entry struct {
@@ -159,7 +161,12 @@ func (s *State) leaveGroup(t *Transfer, tag, reference, before uint32) {
 		return
 	}
 	p := s.groupIndex.probe(tag)
-	for p.next() != reference {
+	for {
+		newest := p.next()
+		invariant.Check(newest != 0, "ledger: newest transfer of a group is missing")
+		if newest == reference {
+			p.replace(before)
+			return
+		}
 	}
-	p.replace(before)
 }

@@ -232,7 +232,7 @@ func (l *loader) flush() error {
 		if err := l.checkTimestamp(t.Timestamp, last); err != nil {
 			return err
 		}
-		at := event{first: TimestampMax, timestamp: t.Timestamp, found: &s.scratch[i],
+		at := event{first: TimestampMax, now: t.Timestamp, found: &s.scratch[i],
 			imported: t.Flags & TransferImported}
 		if at.imported == 0 {
 			t.Timestamp = 0

@@ -34,7 +34,7 @@ func (s *State) settle(t *Transfer, at *event) TransferResult {
 	case PendingExpired:
 		return TransferPendingTransferExpired
 	}
-	if p.Timeout != 0 && p.Timestamp+p.timeout() <= at.timestamp {
+	if p.Timeout != 0 && p.Timestamp+p.timeout() <= at.now {
 		return TransferPendingTransferExpired // due, but ExpireMax others came first
 	}
 	if at.imported != 0 && s.regresses(at.timestamp) {

@@ -30,7 +30,7 @@ func (s *State) CreateTransfers(
 			s.lookAhead(batch[i:min(i+blockSize, len(batch))])
 		}
 		t := &batch[i]
-		at.timestamp, at.found = at.first+clock.Instant(i), &s.scratch[i%blockSize]
+		at.now, at.found = at.first+clock.Instant(i), &s.scratch[i%blockSize]
 		linked := t.Flags&TransferLinked != 0
 		if linked && !link.open {
 			link = s.startChain(i)
@@ -66,7 +66,8 @@ func (s *State) CreateTransfers(
 // event is where one record of a batch stands.
 type event struct {
 	first     clock.Instant // timestamp of the batch's first record
-	timestamp clock.Instant // of this record
+	now       clock.Instant // when this record is applied
+	timestamp clock.Instant // of this record: now, or its own past one where it is imported
 	imported  TransferFlags // what the batch's first record says
 	found     *lookups
 	id        probe // where the id goes
@@ -80,6 +81,7 @@ func (s *State) createTransfer(t *Transfer, at *event) TransferResult {
 		}
 		return TransferImportedEventNotExpected
 	}
+	at.timestamp = at.now
 	if at.imported != 0 {
 		if t.Timestamp == 0 || t.Timestamp > TimestampMax {
 			return TransferImportedEventTimestampOutOfRange
