@@ -16,14 +16,15 @@ type Instruction struct {
 	Application ident.ID
 	Loan        ident.ID
 	Body        []byte // as ledger records, encoded by the caller
+	Undo        []byte // what the caller needs to take the act back where the ledger refuses it
 }
 
 // Instruct adds an instruction, after all earlier ones.
 func Instruct(i *Instruction) Write {
 	return func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO instructions (event, number, kind, application, loan,
-			body) VALUES (?, (SELECT COALESCE(MAX(number), 0) + 1 FROM instructions), ?, ?, ?, ?)`,
-			must(i.Event), i.Kind, must(i.Application), must(i.Loan), i.Body)
+			body, undo) VALUES (?, (SELECT COALESCE(MAX(number), 0) + 1 FROM instructions),
+			?, ?, ?, ?, ?)`, must(i.Event), i.Kind, must(i.Application), must(i.Loan), i.Body, i.Undo)
 		return err
 	}
 }
@@ -38,8 +39,8 @@ func Settle(event ident.ID) Write {
 
 // Instructions returns those that are not settled, oldest first, up to limit.
 func (s *Store) Instructions(ctx context.Context, limit int) (list []Instruction, _ error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT event, kind, application, loan, body
-		FROM instructions ORDER BY number LIMIT ?`, limit)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT event, kind, application, loan, body,
+		undo FROM instructions ORDER BY number LIMIT ?`, limit)
 	if err != nil {
 		return nil, errs.As(errs.Internal, err, "store.instructions")
 	}
@@ -47,7 +48,7 @@ func (s *Store) Instructions(ctx context.Context, limit int) (list []Instruction
 	for rows.Next() {
 		var i Instruction
 		err := rows.Scan(identifier{&i.Event}, &i.Kind, identifier{&i.Application},
-			identifier{&i.Loan}, &i.Body)
+			identifier{&i.Loan}, &i.Body, &i.Undo)
 		if err != nil {
 			return nil, errs.As(errs.Corrupt, err, "store.instructions")
 		}

@@ -68,7 +68,8 @@ CREATE TABLE instructions (               -- money to move: written before, remo
   kind VARCHAR(32) NOT NULL,
   application BLOB NOT NULL,
   loan BLOB NOT NULL,
-  body BLOB NOT NULL                      -- the accounts and transfers, 128 bytes each
+  body BLOB NOT NULL,                     -- the accounts and transfers, 128 bytes each
+  undo BLOB                               -- how to take the act back where the ledger refuses it
 );
 CREATE TABLE outbox (
   seq BIGINT NOT NULL PRIMARY KEY,
