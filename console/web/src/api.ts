@@ -112,17 +112,17 @@ export const ledger = {
   requestRelease: (id: string, reason: string) =>
     call(ledgerService + "RequestRelease", { id, reason }, wire.freezeState),
   release: (id: string) => call(ledgerService + "Release", { id }, wire.freezeState),
-  freezes: (all: boolean) => call(ledgerService + "ListFreezes", { all }, wire.freezes),
+  freezes: () => call(ledgerService + "ListFreezes", {}, wire.freezes),
 };
 
 export interface FreezeRequest {
-  scope: string;
+  scope: string; // account, code (one kind of transfer), ledger
   account?: string;
+  sides?: string; // of an account
   ledger?: number;
   code?: number;
-  sides: string;
   reason: string;
-  expiresIn?: string;
+  expiresIn?: string; // such as 24h; absent or empty means until it is released
   breach?: string;
 }
 

@@ -82,7 +82,7 @@ function pageOf(route: Route) {
       return <FindPage id={id} />;
     case "unknown":
       return (
-        <Section title="No such page">
+        <Section title="No such page" head>
           <p>
             This address names no page. <a href={address("board")}>Go to the board.</a>
           </p>
@@ -164,6 +164,7 @@ function Header(props: { route: Route }) {
           redraw((n) => n + 1);
         }}
       >
+        <span aria-hidden="true">◐ </span>
         <span class="sr">theme: </span>
         {theme()}
       </button>

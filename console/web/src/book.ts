@@ -58,6 +58,10 @@ const transferCodes: Record<number, string> = {
   81: "refunded",
 };
 
+export function knownTransferCodes(): [number, string][] {
+  return Object.entries(transferCodes).map(([code, words]) => [Number(code), words]);
+}
+
 export function transferCode(code: number): string {
   return transferCodes[code] ?? `code ${code}`;
 }

@@ -1,10 +1,13 @@
 // The live board. One connection to /events is kept open; when it ends, or stays quiet for longer
-// than the node ever does, it is opened again, at once the first time and then ever more slowly.
-// What was last heard is kept with the moment it was heard, so that a page can count its age.
+// than the node ever does, it is opened again, soon the first time and then ever more slowly. What
+// was last heard is kept with the moment it was heard, so that a page can count its age.
+//
+// A browser opens six connections to one host and no more, so a page that nobody sees gives its
+// own back: else the seventh tab would hear nothing, and could not even ask.
 
 import { board, Mismatch, type Board } from "./wire";
 import { EventParser } from "./stream";
-import { authorization, onTokenChange } from "./identity";
+import { authorization } from "./identity";
 
 /** The node sends a board each second; a connection this quiet is dead whatever it says. */
 const quietMillis = 5_000;
@@ -23,24 +26,26 @@ export class Live {
   private attempt = 0;
   private abort: AbortController | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private running = false;
+  private wanted = false;
 
   constructor(
     private readonly fetcher: typeof fetch = (...args) => fetch(...args),
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** Connects, and stays connected until the returned function is called. */
-  start(): () => void {
-    this.running = true;
-    const unsubscribe = onTokenChange(() => this.again());
+  /** Connects and stays connected until stop; what is connected already connects anew. */
+  start(): void {
+    this.stop();
+    this.wanted = true;
+    this.attempt = 0;
     void this.connect();
-    return () => {
-      this.running = false;
-      unsubscribe();
-      clearTimeout(this.timer);
-      this.abort?.abort();
-    };
+  }
+
+  /** Gives the connection up. What was heard stays, and grows old. */
+  stop(): void {
+    this.wanted = false;
+    clearTimeout(this.timer);
+    this.abort?.abort();
   }
 
   latest(): News {
@@ -50,15 +55,6 @@ export class Live {
   subscribe(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
-  }
-
-  /** Drops the connection, if there is one, and opens another without waiting. */
-  again(): void {
-    if (!this.running) return;
-    this.attempt = 0;
-    clearTimeout(this.timer);
-    this.abort?.abort();
-    void this.connect();
   }
 
   private async connect(): Promise<void> {
@@ -74,7 +70,7 @@ export class Live {
       watch.end();
     }
     // Another connection took this one's place, or nobody wants one any more.
-    if (this.abort !== abort || !this.running) return;
+    if (this.abort !== abort || !this.wanted) return;
     this.tell({ ...this.news, problem });
     const wait = waitsMillis[Math.min(this.attempt, waitsMillis.length - 1)];
     this.attempt++;

@@ -3,14 +3,20 @@
 import "./console.css";
 import { render } from "preact";
 import { App } from "./app";
+import { onTokenChange } from "./identity";
 import { Live } from "./live";
 import { restoreTheme } from "./theme";
 import { LiveContext } from "./use";
 
 restoreTheme();
 const live = new Live();
-live.start();
-addEventListener("online", () => live.again());
+const follow = () => (document.hidden ? live.stop() : live.start());
+follow();
+document.addEventListener("visibilitychange", follow);
+addEventListener("pagehide", () => live.stop());
+addEventListener("pageshow", (event) => event.persisted && follow());
+addEventListener("online", follow);
+onTokenChange(follow);
 
 const root = document.getElementById("console")!;
 root.textContent = "";

@@ -12,7 +12,7 @@ import { classesOf, TransferTable } from "../view/postings";
 import { Table, type Column } from "../view/table";
 import { Amount, Facts, Id, Loading, Problem, Section, Time, Twin } from "../view/text";
 
-const rowsMax = 50; // shown at a time
+const rowsMax = 50; // shown at a time; of one class, those of the last batch too
 const batch = 500; // asked for at a time
 const batchesMax = 20; // searched through for one class before the reader is asked again
 const historyMax = 100;
@@ -32,7 +32,7 @@ export function AccountsPage(props: { code: string }) {
     setMore({ code: props.code, found: await find(props.code, found.next, found.seen) });
   });
   return (
-    <Section title="Accounts" aside={<ClassChoice code={props.code} />}>
+    <Section title="Accounts" head aside={<ClassChoice code={props.code} />}>
       <Problem failure={first.failure ?? go.failure} retry={first.reload} />
       {!found && first.loading && <Loading what="accounts" />}
       {found && <AccountTable accounts={found.rows} />}
@@ -62,14 +62,8 @@ async function find(code: string, after: string, seen: number): Promise<Found> {
   for (let i = 0; i < batchesMax; i++) {
     const limit = code === "" ? rowsMax : batch;
     const page = await ledger.accounts({ limit, ...(next === "" ? {} : { after: next }) });
-    for (const [at, account] of page.accounts.entries()) {
-      seen++;
-      if (code !== "" && String(account.code) !== code) continue;
-      rows.push(account);
-      if (rows.length === rowsMax && at < page.accounts.length - 1) {
-        return { rows, next: account.id, seen };
-      }
-    }
+    seen += page.accounts.length;
+    rows.push(...page.accounts.filter((a) => code === "" || String(a.code) === code));
     next = page.next;
     if (next === "" || rows.length >= rowsMax) break;
   }
@@ -181,7 +175,7 @@ export function AccountPage(props: { id: string }) {
   const { account, transfers, codes, balances } = answer.value ?? {};
   if (!account) {
     return (
-      <Section title="Account">
+      <Section title="Account" head>
         <Problem failure={answer.failure} retry={answer.reload} />
         {answer.loading && <Loading what="the account" />}
         {answer.value && <p>There is no account {props.id}.</p>}
@@ -217,7 +211,7 @@ function AccountFacts(props: { account: Account }) {
   const amount = (of: string | bigint) => <Amount of={of} in={currency} code />;
   return (
     <Section
-      title="Account"
+      title="Account" head
       aside={<a href={address("freezes", "", { account: account.id })}>freeze</a>}
     >
       <p>
@@ -270,7 +264,7 @@ function History(props: { account: Account; balances: Balance[] }) {
           },
         ]}
       />
-      <Twin command={`surety ledger balances ${account.id}`} />
+      <Twin command={`surety ledger history ${account.id} --balances`} />
     </Section>
   );
 }

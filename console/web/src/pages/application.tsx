@@ -7,7 +7,8 @@ import type { Application } from "../wire";
 import { ContractView } from "../view/contract";
 import { DecisionView } from "../view/decision";
 import { Replay } from "../view/replay";
-import { Amount, Facts, Id, Loading, Origin, Problem, Section, Status, Time } from "../view/text";
+import { Amount, Facts, Id, Loading, Origin, Problem } from "../view/text";
+import { Section, Status, Time, Twin } from "../view/text";
 import { TraceView } from "../view/trace";
 
 export function ApplicationPage(props: { id: string }) {
@@ -15,7 +16,7 @@ export function ApplicationPage(props: { id: string }) {
   const application = answer.value;
   if (!application) {
     return (
-      <Section title="Application">
+      <Section title="Application" head>
         <Problem failure={answer.failure} retry={answer.reload} />
         {answer.loading && <Loading what="the application" />}
       </Section>
@@ -37,7 +38,7 @@ function Summary(props: { application: Application; set: (value: Application) =>
   const asks = application.decision !== undefined && application.decision.outcome !== "approve";
   return (
     <Section
-      title="Application"
+      title="Application" head
       aside={
         <>
           <Origin of={application.origin} /> <Status of={application.status} />
@@ -125,6 +126,7 @@ function Review(props: { application: Application; set: (value: Application) => 
         Ask a person to look at it
       </button>
       <Problem failure={act.failure} />
+      <Twin command={`surety lend review ${application.id}`} />
     </div>
   );
 }

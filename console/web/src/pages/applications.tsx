@@ -32,7 +32,7 @@ export function ApplicationsPage(props: { outcome: string }) {
   );
   return (
     <Section
-      title="Applications"
+      title="Applications" head
       aside={
         <Filter
           page="applications"
@@ -66,7 +66,7 @@ export function LoansPage(props: { status: string }) {
   );
   return (
     <Section
-      title="Loans"
+      title="Loans" head
       aside={
         <Filter
           page="loans"

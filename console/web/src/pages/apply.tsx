@@ -24,7 +24,7 @@ export function ApplyPage() {
   const all = products.value?.products ?? [];
   if (outcome) return <OutcomeView outcome={outcome} again={() => setOutcome(undefined)} />;
   return (
-    <Section title="Apply for a loan">
+    <Section title="Apply for a loan" head>
       <Problem failure={products.failure} retry={products.reload} />
       {!products.value && products.loading && <Loading what="the products" />}
       {products.value && all.length === 0 && <p>There is no product to apply for.</p>}
@@ -164,7 +164,7 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
         </button>
         <span class="hint">The answer comes within a second.</span>
       </p>
-      <Twin command="surety lend apply" />
+      <Twin command="surety lend submit --form FILE" />
     </form>
   );
 }
@@ -196,7 +196,7 @@ function OutcomeView(props: { outcome: Outcome; again: () => void }) {
   const currency = currencyOfCode(application.currency);
   return (
     <div class="outcome">
-      <Section title="Your application" aside={<Status of={application.status} />}>
+      <Section title="Your application" head aside={<Status of={application.status} />}>
         <h2 class="headline" ref={heading} tabIndex={-1}>
           {headlines[decision?.outcome ?? ""] ?? "Received"}
         </h2>

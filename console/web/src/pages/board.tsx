@@ -116,9 +116,9 @@ function GuardSection(props: { board: Board; silence: number }) {
       <ul class="strip">
         <li class={`canary ${canary.tone}`}>
           <span class="pulse" key={guard.canaryAt} aria-hidden="true" />
-          canary <b>{canary.word}</b>
+          canary <b>{canary.word}</b>{" "}
           {guard.canaryAt !== "" && (
-            <span class="num"> {span(fresh.ageNow(guard.canaryAgeMillis, silence))} ago</span>
+            <span class="num">{span(fresh.ageNow(guard.canaryAgeMillis, silence))} ago</span>
           )}
         </li>
         <li>
@@ -139,7 +139,7 @@ function GuardSection(props: { board: Board; silence: number }) {
           waiting for <b class="num">{count(guard.openExpectations)}</b>
         </li>
         <li>
-          behind by <b class="num">{span(guard.lagMillis)}</b>
+          behind by <b class="num">{micros(guard.lagMillis * 1_000)}</b>
         </li>
         <li>
           <a href={address("breaches", "", { state: "open" })}>
@@ -174,17 +174,17 @@ function Tile(props: { invariant: Invariant; silence: number; currency: Currency
       </p>
       <p>{invariant.title}</p>
       <p class="checked">
-        {invariant.checkedAt === "" ? (
-          "not checked yet"
-        ) : (
-          <>
-            checked <span class="num age">{span(age)}</span> ago,{" "}
-            <span class="num">{count(invariant.checked)}</span> records
-          </>
-        )}
+        <span class="num">{count(invariant.checked)}</span> records
         {money !== null && money > 0n && (
           <>
             , <span class="num">{formatMinor(money, currency.exponent)}</span> {currency.code}
+          </>
+        )}
+        {invariant.checkedAt === "" ? (
+          ", not checked yet"
+        ) : (
+          <>
+            , checked <span class="num age">{span(age)}</span> ago
           </>
         )}
       </p>
@@ -228,7 +228,7 @@ function Totals(props: { totals: ClassTotal[]; silent: boolean }) {
           silent={props.silent}
         />
       ))}
-      <Twin command="surety ledger accounts" />
+      <Twin command="surety ledger balances" />
     </Section>
   );
 }
@@ -290,7 +290,11 @@ function totalColumns(currency: Currency): Column<ClassTotal>[] {
     amount("balance", (total) => balanceOf(total.code, posted(total))),
     amount("debits", (total) => posted(total).debitsPosted),
     amount("credits", (total) => posted(total).creditsPosted),
-    amount("reserved", reserved),
+    {
+      head: "reserved",
+      kind: "num",
+      cell: (total) => reserved(total) > 0n && <Amount of={reserved(total)} in={currency} />,
+    },
   ];
 }
 

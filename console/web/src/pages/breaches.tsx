@@ -26,7 +26,7 @@ export function BreachesPage(props: { state: string }) {
   );
   return (
     <Section
-      title="Breaches"
+      title="Breaches" head
       aside={
         <nav class="filter" aria-label="filter by state">
           {states.map((state) => (
@@ -93,7 +93,7 @@ export function BreachPage(props: { id: string }) {
   const breach = answer.value;
   if (!breach) {
     return (
-      <Section title="Breach">
+      <Section title="Breach" head>
         <Problem failure={answer.failure} retry={answer.reload} />
         {answer.loading && <Loading what="the breach" />}
       </Section>
@@ -128,7 +128,7 @@ function Summary(props: { breach: Breach }) {
   const { breach } = props;
   return (
     <Section
-      title={`Breach ${breach.class}`}
+      title={`Breach ${breach.class}`} head
       aside={
         <>
           <Status of={breach.severity} /> <Status of={breach.state} />
@@ -136,6 +136,9 @@ function Summary(props: { breach: Breach }) {
       }
     >
       <p class="headline">{breach.title}</p>
+      <p>
+        <Id id={breach.id} full />
+      </p>
       <Facts
         rows={[
           [
@@ -149,7 +152,6 @@ function Summary(props: { breach: Breach }) {
           ["loan", <Id id={breach.loan} page="loan" />],
           ["event", <Id id={breach.event} />],
           ["note", breach.note || "none"],
-          ["breach", <Id id={breach.id} full />],
         ]}
       />
       <Twin command={`surety guard breach ${breach.id}`} />
@@ -253,13 +255,13 @@ function Resolve(props: { breach: Breach; set: (breach: Breach) => void }) {
         </button>
       </p>
       <Problem failure={act.failure} />
-      <Twin command={`surety guard resolve ${props.breach.id} --state confirmed --note REASON`} />
+      <Twin command={`surety guard breach ${props.breach.id} --resolve confirmed --note REASON`} />
     </div>
   );
 }
 
 function FreezeOf(props: { id: string }) {
-  const answer = useAnswer(() => ledger.freezes(true), [props.id]);
+  const answer = useAnswer(() => ledger.freezes(), [props.id]);
   const freeze = answer.value?.freezes.find((known) => known.id === props.id);
   return (
     <div class="act">
@@ -268,7 +270,11 @@ function FreezeOf(props: { id: string }) {
       {freeze ? (
         <FreezeCard freeze={freeze} changed={answer.reload} />
       ) : (
-        !answer.loading && <Id id={props.id} full />
+        answer.value && (
+          <p>
+            <Id id={props.id} full /> is no longer in force.
+          </p>
+        )
       )}
     </div>
   );

@@ -14,14 +14,14 @@ export function FindPage(props: { id: string }) {
   }, [answer.value]);
   if (answer.value || answer.loading) {
     return (
-      <Section title="Find">
+      <Section title="Find" head>
         <Loading what={props.id} />
       </Section>
     );
   }
   return (
     <>
-      <Section title="Find">
+      <Section title="Find" head>
         <Problem failure={answer.failure} retry={answer.reload} />
         {!answer.failure && (
           <p>

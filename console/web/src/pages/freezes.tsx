@@ -2,9 +2,8 @@
 
 import { useState } from "preact/hooks";
 import { ledger, type FreezeRequest } from "../api";
-import { knownClasses } from "../book";
+import { knownTransferCodes } from "../book";
 import { knownCurrencies } from "../money";
-import { address } from "../route";
 import { useAct, useAnswer, useBoard } from "../use";
 import { Choice, Input } from "../view/field";
 import { FreezeCard } from "../view/freeze";
@@ -12,30 +11,12 @@ import { Identity } from "../view/identity";
 import { Loading, Problem, Section, Twin } from "../view/text";
 
 export function FreezesPage(props: { query: Record<string, string> }) {
-  const all = props.query.show === "all";
-  const answer = useAnswer(() => ledger.freezes(all), [all]);
+  const answer = useAnswer(() => ledger.freezes(), []);
   const freezes = answer.value?.freezes ?? [];
   return (
     <>
-      <Section title="Who you are">
+      <Section title="Freezes in force" head>
         <Identity />
-      </Section>
-      <Section
-        title={all ? "All freezes" : "Freezes in force"}
-        aside={
-          <nav class="filter" aria-label="filter by state">
-            <a href={address("freezes")} aria-current={all ? undefined : "true"}>
-              in force
-            </a>
-            <a
-              href={address("freezes", "", { show: "all" })}
-              aria-current={all ? "true" : undefined}
-            >
-              all
-            </a>
-          </nav>
-        }
-      >
         <Problem failure={answer.failure} retry={answer.reload} />
         {!answer.value && answer.loading && <Loading what="freezes" />}
         {answer.value && freezes.length === 0 && <p class="faint">Nothing is frozen.</p>}
@@ -46,7 +27,7 @@ export function FreezesPage(props: { query: Record<string, string> }) {
             </li>
           ))}
         </ul>
-        <Twin command={`surety ledger freezes${all ? " --all" : ""}`} />
+        <Twin command="surety ledger freezes" />
       </Section>
       <Section title="Freeze">
         <FreezeForm query={props.query} done={answer.reload} />
@@ -67,7 +48,7 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
   const currency = knownCurrencies().find(([, known]) => known.code === board?.currency);
   const [scope, setScope] = useState("account");
   const [account, setAccount] = useState(props.query.account ?? "");
-  const [code, setCode] = useState("300");
+  const [code, setCode] = useState("20");
   const [chosen, setLedger] = useState("");
   const [sides, setSides] = useState("debits");
   const [reason, setReason] = useState(props.query.reason ?? "");
@@ -77,8 +58,8 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
   const ledgerNumber = Number(chosen || currency?.[0] || 0);
   const breach = props.query.breach ?? "";
   const act = useAct(async () => {
-    const request: FreezeRequest = { scope, sides, reason: reason.trim(), expiresIn };
-    if (scope === "account") request.account = account.trim();
+    const request: FreezeRequest = { scope, reason: reason.trim(), expiresIn };
+    if (scope === "account") Object.assign(request, { account: account.trim(), sides });
     else request.ledger = ledgerNumber;
     if (scope === "code") request.code = Number(code);
     if (breach !== "") request.breach = breach;
@@ -92,6 +73,11 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
     account: scope === "account" && account.trim() === "" ? "Enter an account's id or name." : "",
     reason: reason.trim() === "" ? "Say why, in a sentence." : "",
   };
+  const what = {
+    account: `--account ${account.trim() || "ACCOUNT"} --sides ${sides}`,
+    code: `--ledger ${ledgerNumber} --code ${code}`,
+  }[scope] ?? `--ledger ${ledgerNumber}`;
+  const expires = expiresIn === "" ? "" : ` --expires-in ${expiresIn}`;
   const send = (event: Event) => {
     event.preventDefault();
     setPressed(true);
@@ -108,7 +94,7 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
           onValue={setScope}
           options={[
             ["account", "one account"],
-            ["code", "one class of accounts"],
+            ["code", "one kind of transfer"],
             ["ledger", "a whole ledger"],
           ]}
         />
@@ -124,11 +110,11 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
         )}
         {scope === "code" && (
           <Choice
-            label="Class"
+            label="Transfers"
             name="code"
             value={code}
             onValue={setCode}
-            options={knownClasses().map(([n, c]) => [String(n), `${n} ${c.name}`] as const)}
+            options={knownTransferCodes().map(([n, words]) => [String(n), `${n} ${words}`] as const)}
           />
         )}
         {scope !== "account" && (
@@ -140,17 +126,19 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
             options={knownCurrencies().map(([n, c]) => [String(n), `${c.code} (${n})`] as const)}
           />
         )}
-        <Choice
-          label="Sides"
-          name="sides"
-          value={sides}
-          onValue={setSides}
-          options={[
-            ["debits", "debits"],
-            ["credits", "credits"],
-            ["both", "both"],
-          ]}
-        />
+        {scope === "account" && (
+          <Choice
+            label="Sides"
+            name="sides"
+            value={sides}
+            onValue={setSides}
+            options={[
+              ["debits", "debits: no money leaves a deposit"],
+              ["credits", "credits"],
+              ["both", "both"],
+            ]}
+          />
+        )}
         <Choice
           label="Expires after"
           name="expires"
@@ -176,9 +164,7 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
         {said}
       </p>
       <Problem failure={act.failure} />
-      <Twin
-        command={`surety ledger freeze --scope ${scope} --sides ${sides} --reason REASON`}
-      />
+      <Twin command={`surety ledger freeze ${scope} ${what} --reason REASON${expires}`} />
     </form>
   );
 }

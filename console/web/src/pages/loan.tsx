@@ -21,7 +21,7 @@ export function LoanPage(props: { id: string }) {
   const loan = answer.value;
   if (!loan) {
     return (
-      <Section title="Loan">
+      <Section title="Loan" head>
         <Problem failure={answer.failure} retry={answer.reload} />
         {answer.loading && <Loading what="the loan" />}
       </Section>
@@ -46,7 +46,7 @@ function Summary(props: { loan: Loan; reload: () => void }) {
   const amount = (of: string) => <Amount of={of} in={currency} code />;
   return (
     <Section
-      title="Loan"
+      title="Loan" head
       aside={
         <>
           <Origin of={loan.origin} /> <Status of={loan.status} />
@@ -75,6 +75,7 @@ function Summary(props: { loan: Loan; reload: () => void }) {
           ["customer", <Id id={loan.customer} />],
         ]}
       />
+      <Twin command={`surety lend loan ${loan.id}`} />
     </Section>
   );
 }

@@ -33,12 +33,14 @@ export function DecisionView(props: { application: Application }) {
         ]}
       />
       <ReasonList reasons={decision.reasons} />
-      <SumTable sum={sumOf(decision, "card")} title="Scorecard, in points" unit={points} />
-      <SumTable
-        sum={sumOf(decision, "model")}
-        title="Boosted model, in log-odds of default"
-        unit={logOdds}
-      />
+      <div class="pair">
+        <SumTable sum={sumOf(decision, "card")} title="Scorecard, in points" unit={points} />
+        <SumTable
+          sum={sumOf(decision, "model")}
+          title="Boosted model, in log-odds of default"
+          unit={logOdds}
+        />
+      </div>
       <Digests decision={decision} />
       <Twin command={`surety lend application ${props.application.id}`} />
     </Section>
@@ -69,7 +71,7 @@ function SumTable(props: { sum: Sum; title: string; unit: (value: number) => str
   if (sum.terms.length === 0) return null;
   const most = Math.max(...sum.terms.map((term) => Math.abs(term.contribution)));
   return (
-    <>
+    <div>
       <h3>{props.title}</h3>
       <Table
         label={props.title}
@@ -81,7 +83,10 @@ function SumTable(props: { sum: Sum; title: string; unit: (value: number) => str
           {
             head: "drawn",
             hidden: true,
-            cell: (term) => term.source !== "" && <Bar value={term.contribution} most={most} />,
+            cell: (term) =>
+              term.source !== "" && (
+                <Bar value={term.contribution} most={most} good={speaksFor(term)} />
+              ),
           },
           {
             head: "adds",
@@ -107,7 +112,7 @@ function SumTable(props: { sum: Sum; title: string; unit: (value: number) => str
       {sum.neutral > 0 && (
         <p class="hint">{count(sum.neutral)} more features added nothing either way.</p>
       )}
-    </>
+    </div>
   );
 }
 
@@ -126,6 +131,11 @@ function Digests(props: { decision: Decision }) {
       <Facts rows={rows.map(([name, digest]) => [name, <Id id={digest} full />])} />
     </details>
   );
+}
+
+// Points are the better the higher; log-odds of default are the better the lower.
+function speaksFor(term: Reason): boolean {
+  return term.source === "model" ? term.contribution < 0 : term.contribution > 0;
 }
 
 function ppm(value: number): string {

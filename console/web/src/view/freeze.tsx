@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { ledger } from "../api";
-import { classOf } from "../book";
+import { transferCode } from "../book";
 import { currencyOfLedger } from "../money";
 import { useAct } from "../use";
 import type { FreezeState } from "../wire";
@@ -15,7 +15,8 @@ export function scopeOf(freeze: FreezeState) {
   if (freeze.scope === "code") {
     return (
       <>
-        {classOf(freeze.code).name} <span class="num">{freeze.code}</span>, {ledgerName}
+        transfers of code <span class="num">{freeze.code}</span> ({transferCode(freeze.code)}),{" "}
+        {ledgerName}
       </>
     );
   }
@@ -42,7 +43,12 @@ export function FreezeCard(props: { freeze: FreezeState; changed: () => void }) 
   return (
     <div class="freeze">
       <p>
-        <Status of={freeze.state} /> {scopeOf(freeze)}, <b>{freeze.sides}</b>
+        <Status of={freeze.state} /> {scopeOf(freeze)}
+        {freeze.sides !== "" && (
+          <>
+            , <b>{freeze.sides}</b>
+          </>
+        )}
       </p>
       <p>{freeze.reason}</p>
       <Facts
@@ -55,7 +61,7 @@ export function FreezeCard(props: { freeze: FreezeState; changed: () => void }) 
           ...(freeze.releasedBy
             ? [["released by", freeze.releasedBy] as [string, string]]
             : []),
-          ["freeze", <Id id={freeze.id} full />],
+          ["freeze", <Id id={freeze.id} />],
         ]}
       />
       {freeze.state === "in_force" && (

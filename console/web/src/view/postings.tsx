@@ -7,7 +7,7 @@ import { currencyOfLedger } from "../money";
 import { useAnswer } from "../use";
 import type { LoanEvent, Transfer } from "../wire";
 import { Table } from "./table";
-import { Amount, Id, Loading, Problem, Section, Time } from "./text";
+import { Amount, Id, Loading, Problem, Section, Time, Twin } from "./text";
 
 /** How many of a loan's latest events have their postings looked up: each is a call. */
 const eventsMax = 60;
@@ -43,6 +43,7 @@ export function LoanPostings(props: { events: LoanEvent[] }) {
           codes={accounts.value ?? {}}
         />
       )}
+      <Twin command="surety ledger lookup --event EVENT" />
     </Section>
   );
 }

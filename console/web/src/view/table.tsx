@@ -24,7 +24,7 @@ export function Table<R>(props: {
   const { columns } = props;
   return (
     <div class="scroll" role="region" aria-label={props.label} tabIndex={0}>
-      <table class={props.class}>
+      <table class={`${props.class ?? ""} ${columns.length > 4 ? "wide" : ""}`}>
         {props.caption && <caption>{props.caption}</caption>}
         <thead>
           <tr>

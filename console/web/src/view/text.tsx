@@ -144,17 +144,18 @@ export function Facts(props: { rows: [string, ComponentChildren][] }) {
   );
 }
 
+/** A part of a page under its heading; the first of a page is its head. */
 export function Section(props: {
   title: string;
+  head?: boolean;
   aside?: ComponentChildren;
-  id?: string;
   children: ComponentChildren;
 }) {
   return (
-    <section class="card" id={props.id} aria-label={props.title}>
+    <section class="card" aria-label={props.title}>
       <header>
-        <h2>{props.title}</h2>
-        {props.aside}
+        {props.head ? <h1>{props.title}</h1> : <h2>{props.title}</h2>}
+        <span class="aside">{props.aside}</span>
       </header>
       {props.children}
     </section>
