@@ -1,0 +1,196 @@
+//go:build e2e
+
+// Package e2e drives the built binary from outside, as a person and as a program would: through its
+// command line, its HTTP door and its console, and with signals.
+//
+// The binary is bin/surety, or what SURETY_BIN names; `make test` builds it first. A test that
+// cannot find it, or Chromium where it needs that, fails: nothing here is skipped.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary returns the program under test.
+func binary(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("SURETY_BIN")
+	if path == "" {
+		path = filepath.Join("..", "bin", "surety")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("the program is not built: %v; run `make build`", err)
+	}
+	return path
+}
+
+// node is a running `surety up`.
+type node struct {
+	dir     string
+	address string // host:port of its HTTP door
+	command *exec.Cmd
+	output  *transcript
+	exited  chan struct{}
+}
+
+// transcript keeps what a process wrote.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *transcript) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *transcript) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// startNode starts `surety up` on a data directory, on a free port, and waits until it answers. It
+// is stopped when the test ends.
+func startNode(t *testing.T, dir string, args ...string) *node {
+	t.Helper()
+	n := launchNode(t, dir, args...)
+	if err := n.ready(30 * time.Second); err != nil {
+		t.Fatalf("%v\n%s", err, n.output)
+	}
+	return n
+}
+
+// launchNode starts `surety up` and does not wait for it.
+func launchNode(t *testing.T, dir string, args ...string) *node {
+	t.Helper()
+	n := &node{dir: dir, output: &transcript{}, exited: make(chan struct{})}
+	n.command = exec.Command(binary(t), append([]string{"up", "--data-dir", dir,
+		"--http", "127.0.0.1:0", "--set", "ledger.address=127.0.0.1:0"}, args...)...)
+	n.command.Stdout, n.command.Stderr = n.output, n.output
+	if err := n.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = n.command.Wait() // the exit status is read from ProcessState
+		close(n.exited)
+	}()
+	t.Cleanup(func() { n.stop(t) })
+	return n
+}
+
+// ready waits until the node answers on its HTTP door.
+func (n *node) ready(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if n.discover() && n.answers(ctx) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-n.exited:
+			return errors.New("the node ended before it was ready")
+		case <-ctx.Done():
+			return errors.New("the node was not ready in time")
+		}
+	}
+}
+
+// discover reads where the node listens from what it wrote into its data directory.
+func (n *node) discover() bool {
+	data, err := os.ReadFile(filepath.Join(n.dir, "node.json"))
+	if err != nil {
+		return false
+	}
+	var record struct {
+		PID       int               `json:"pid"`
+		Addresses map[string]string `json:"addresses"`
+	}
+	if json.Unmarshal(data, &record) != nil || record.PID != n.command.Process.Pid {
+		return false
+	}
+	n.address = record.Addresses["http"]
+	return n.address != ""
+}
+
+func (n *node) answers(ctx context.Context) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url("/healthz"), nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body) // only the status matters
+	return response.StatusCode == http.StatusOK
+}
+
+// url returns the address of a path of the node.
+func (n *node) url(path string) string { return "http://" + n.address + path }
+
+// kill ends the node at once, as a power cut of the process would.
+func (n *node) kill(t *testing.T) {
+	t.Helper()
+	if err := n.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	<-n.exited
+}
+
+// stop asks the node to end and waits for it.
+func (n *node) stop(t *testing.T) {
+	t.Helper()
+	if err := n.command.Process.Signal(syscall.SIGTERM); err != nil {
+		<-n.exited
+		return
+	}
+	select {
+	case <-n.exited:
+	case <-time.After(30 * time.Second):
+		t.Errorf("the node did not stop\n%s", n.output)
+		n.kill(t)
+	}
+}
+
+// run runs a command of the program against a node's data directory and returns what it wrote to
+// standard output; any exit status but want fails the test.
+func run(t *testing.T, dir string, want int, args ...string) string {
+	t.Helper()
+	var out, errOut strings.Builder
+	command := exec.Command(binary(t), args...)
+	command.Stdout, command.Stderr = &out, &errOut
+	command.Env = append(os.Environ(), "SURETY_DATA_DIR="+dir)
+	err := command.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if got := command.ProcessState.ExitCode(); got != want {
+		t.Fatalf("surety %s: exit status %d, want %d\n%s%s", strings.Join(args, " "), got, want,
+			out.String(), errOut.String())
+	}
+	return out.String()
+}
