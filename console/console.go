@@ -1,9 +1,9 @@
 // Package console serves the web console: the pages people look at, and nothing else.
 //
 // The sources are in web/ and are built into dist/, which is embedded here. A page is one HTML file
-// and a few hashed assets; all data comes from the node's API and from /events, so the handler holds
-// no state, takes no input but a path, and asks nobody who is calling: what it serves is the same
-// for everyone and says nothing about anyone. The API behind it checks every call.
+// and a few hashed assets; all data comes from the node's API and from /events, so the handler
+// holds no state, takes no input but a path, and asks nobody who is calling: what it serves is the
+// same for everyone and says nothing about anyone. The API behind it checks every call.
 //
 // # Invariants
 //
@@ -27,6 +27,7 @@ package console
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -66,8 +67,10 @@ type Handler struct {
 type file struct {
 	name        string
 	body        []byte
+	packed      []byte // body by gzip; nil where that is no shorter
 	contentType string
-	etag        string // strong, quoted
+	etag        string // strong, quoted, of body
+	packedETag  string // of packed
 	cache       string
 }
 
@@ -80,9 +83,9 @@ func Embedded() (*Handler, error) {
 	return New(bundle)
 }
 
-// New returns a handler of the files below bundle, all read into memory: the bundle is under 100 kB.
-// Where there is no index.html the placeholder stands for it. It is an error of kind NotFound to
-// have neither.
+// New returns a handler of the files below bundle, all read into memory: a bundle is about 100 kB,
+// a third of that as it is sent. Where there is no index.html the placeholder stands for it. It is
+// an error of kind NotFound to have neither.
 func New(bundle fs.FS) (*Handler, error) {
 	h := &Handler{files: make(map[string]file)}
 	err := fs.WalkDir(bundle, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -93,8 +96,8 @@ func New(bundle fs.FS) (*Handler, error) {
 		if err != nil {
 			return err
 		}
-		h.files[name] = newFile(name, body)
-		return nil
+		h.files[name], err = newFile(name, body)
+		return err
 	})
 	if err != nil {
 		return nil, errs.Wrap(err, "console.New: read the bundle")
@@ -137,8 +140,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	header.Set("Content-Type", f.contentType)
 	header.Set("Cache-Control", f.cache)
+	header.Set("Vary", "Accept-Encoding")
+	body := f.body
 	header.Set("ETag", f.etag)
-	http.ServeContent(w, r, f.name, time.Time{}, bytes.NewReader(f.body))
+	if f.packed != nil && acceptsGzip(r.Header) {
+		body = f.packed
+		header.Set("ETag", f.packedETag)
+		header.Set("Content-Encoding", "gzip")
+	}
+	http.ServeContent(w, r, f.name, time.Time{}, bytes.NewReader(body))
 }
 
 // find returns the file for a request path. A path without a dot is a page, which the home page
@@ -155,19 +165,51 @@ func (h *Handler) find(urlPath string) (file, bool) {
 	return h.home, true
 }
 
-func newFile(name string, body []byte) file {
+func newFile(name string, body []byte) (file, error) {
 	sum := sha256.Sum256(body)
+	tag := hex.EncodeToString(sum[:16])
 	f := file{
 		name:        name,
 		body:        body,
 		contentType: contentType(name),
-		etag:        `"` + hex.EncodeToString(sum[:16]) + `"`,
+		etag:        `"` + tag + `"`,
+		packedETag:  `"` + tag + `-gzip"`,
 		cache:       cacheChecked,
 	}
 	if strings.HasPrefix(name, assetsFolder) {
 		f.cache = cacheForever
 	}
-	return f
+	packed, err := pack(body)
+	if err == nil && len(packed) < len(body) {
+		f.packed = packed
+	}
+	return f, err
+}
+
+func pack(body []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return out.Bytes(), err
+}
+
+// acceptsGzip reports whether a request names gzip without refusing it by a weight of zero.
+func acceptsGzip(header http.Header) bool {
+	for coding := range strings.SplitSeq(header.Get("Accept-Encoding"), ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(coding), ";")
+		if strings.TrimSpace(name) != "gzip" {
+			continue
+		}
+		q, weighted := strings.CutPrefix(strings.TrimSpace(weight), "q=")
+		return !weighted || strings.TrimLeft(q, "0.") != "" // 0, 0.0 and 0.000 refuse it
+	}
+	return false
 }
 
 // contentType is a table of our own: the one of package mime reads the machine's files.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"compress/gzip"
 	"io"
 	"io/fs"
 	"net/http"
@@ -114,6 +115,52 @@ func TestRevalidate(t *testing.T) {
 	}
 }
 
+func TestPacked(t *testing.T) {
+	files := bundle()
+	long := strings.Repeat("export const surety = 1;\n", 100)
+	files["assets/long-77aa.js"] = &fstest.MapFile{Data: []byte(long)}
+	h, err := New(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		path, accept, encoding string
+	}{
+		{"/assets/long-77aa.js", "gzip, deflate, br", "gzip"},
+		{"/assets/long-77aa.js", "br;q=1, gzip;q=0.5", "gzip"},
+		{"/assets/long-77aa.js", "gzip;q=0", ""},
+		{"/assets/long-77aa.js", "gzip; q=0.0", ""},
+		{"/assets/long-77aa.js", "br", ""},
+		{"/assets/long-77aa.js", "", ""},
+		{"/assets/index-5f3a.js", "gzip", ""}, // it would be longer
+	}
+	tags := make(map[string]string)
+	for _, test := range tests {
+		res := get(t, h, "GET", test.path, "Accept-Encoding", test.accept)
+		if got := res.Header.Get("Content-Encoding"); got != test.encoding {
+			t.Errorf("%s accepting %q: encoding %q, want %q", test.path, test.accept, got, test.encoding)
+		}
+		if got := res.Header.Get("Vary"); got != "Accept-Encoding" {
+			t.Errorf("%s: Vary %q", test.path, got)
+		}
+		if test.encoding == "gzip" {
+			unpacked, err := gzip.NewReader(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(unpacked); err != nil || string(body) != long {
+				t.Errorf("%s unpacks to %d bytes, %v", test.path, len(body), err)
+			}
+		}
+		if test.path == "/assets/long-77aa.js" {
+			tags[test.encoding] = res.Header.Get("ETag")
+		}
+	}
+	if tags["gzip"] == tags[""] {
+		t.Errorf("both encodings have the entity tag %s", tags[""])
+	}
+}
+
 func TestWithoutBundle(t *testing.T) {
 	files := bundle()
 	delete(files, "index.html")
@@ -163,14 +210,16 @@ func TestEmbedded(t *testing.T) {
 	if !h.Built() {
 		return
 	}
-	bytes := 0
+	plain, sent := 0, 0
 	for name, f := range h.files {
 		if strings.HasPrefix(name, "assets/") {
-			bytes += len(f.body)
+			plain += len(f.body)
+			sent += len(f.packed)
 		}
 	}
+	t.Logf("assets: %d bytes, %d as sent", plain, sent)
 	const limitBytes = 80 << 10 // what a phone on a slow line loads in a second
-	if bytes == 0 || bytes > limitBytes {
-		t.Errorf("the assets are %d bytes, limit %d", bytes, limitBytes)
+	if sent == 0 || sent > limitBytes {
+		t.Errorf("the assets are %d bytes as sent, limit %d", sent, limitBytes)
 	}
 }
