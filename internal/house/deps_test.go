@@ -73,6 +73,8 @@ var lattice = [...]row{
 	{"lending/score/train", adapter, "base/... lending/score/..."},
 	{"lending/score/evaluate", adapter, "base/... lending/score/..."},
 	{"lending/score/merchant", adapter, "base/... lending/score/..."},
+	{"lending/score/taiwan", adapter, "base/... lending/score/..."},
+	{"lending/api", adapter, "base/... sys/... api/... lending/..."},
 	{"lending/intake", adapter, "base/... sys/... api/... lending/..."},
 	{"lending/store", adapter, "base/... sys/... api/... lending/... rdb/embed"},
 	{"lending/settlement", adapter, "base/... sys/... api/... lending/... ledger ledger/client"},
@@ -92,9 +94,8 @@ var lattice = [...]row{
 	{"guard/client", adapter, "base/... sys/... api/... guard/..."},
 
 	{"evidence", core, "base/..."},
-	{"evidence/tlog", adapter, "base/... sys/... api/... evidence/..."},
+	{"evidence/tlog", adapter, "base/... sys/... api/... evidence/... rdb/embed"},
 	{"evidence/vault", adapter, "base/... sys/... api/... evidence/... rdb/embed"},
-	{"evidence/index", adapter, "base/... sys/... api/... evidence/... rdb/embed"},
 	{"evidence/client", adapter, "base/... sys/... api/... evidence/..."},
 
 	{"rdb/embed", adapter, "base/... sys/..."},

@@ -19,9 +19,9 @@ type holder struct {
 
 var holders = [...]holder{
 	{"connectrpc.com/connect", "api/... sys/edge sys/access ledger/... lending/... guard/... " +
-		"evidence/... node cli bench", "0010-connect.md"},
-	{"google.golang.org/protobuf", "api/... ledger/... lending/... guard/... evidence/... node cli",
-		"0010-connect.md"},
+		"evidence/... node cli tests", "0010-connect.md"},
+	{"google.golang.org/protobuf", "api/... ledger/... lending/... guard/... evidence/... node cli " +
+		"tests", "0010-connect.md"},
 	{"github.com/spf13/cobra", "cli", "0011-cobra.md"},
 	{"github.com/spf13/pflag", "cli", "0011-cobra.md"},
 	{"github.com/schollz/progressbar/v3", "cli", "0012-progressbar.md"},
@@ -34,6 +34,7 @@ var holders = [...]holder{
 	{"modernc.org/sqlite", "rdb/embed", "0016-sqlite.md"},
 	{"github.com/pressly/goose/v3", "rdb/embed", "0017-goose.md"},
 	{"github.com/transparency-dev/tessera", "evidence/tlog", "0018-tessera.md"},
+	{"k8s.io/klog/v2", "evidence/tlog", "0018-tessera.md"},
 	{"github.com/transparency-dev/formats", "evidence/tlog", "0018-tessera.md"},
 	{"github.com/transparency-dev/merkle", "evidence evidence/tlog ledger/replica",
 		"0018-tessera.md"},
