@@ -64,7 +64,7 @@ func (l *Loan) fall(on clock.Date) {
 		l.Ahead = money.Amount{}
 	}
 	l.Next++
-	if !due.unpaid().IsZero() {
+	if !due.paid() {
 		l.copyDues()
 		l.Dues = append(l.Dues, due)
 	}
@@ -91,10 +91,11 @@ func (l *Loan) AmortiseFee(e Event) (Loan, Act, Result) {
 	return next, act, Applied
 }
 
-// ChargePenalty charges a penalty for the days since the last charge, or since the due date, on the
-// oldest instalment that owes one: later than the days of grace, and enough to round to a
-// minor unit. Call it again until the answer is NothingToDo.
-func (l *Loan) ChargePenalty(e Event) (Loan, Act, Result) {
+// ChargePenalty charges a penalty on one instalment for the days since the last charge, or since
+// its due date: later than the days of grace, and enough to round to a minor unit, else the answer
+// is NothingToDo. The number is the instalment's; 0 takes the oldest that owes a penalty, so that
+// calling it until NothingToDo charges all.
+func (l *Loan) ChargePenalty(e Event, number int) (Loan, Act, Result) {
 	next, result := l.begin(e, Active)
 	if result != Applied {
 		return *l, Act{}, result
@@ -103,7 +104,8 @@ func (l *Loan) ChargePenalty(e Event) (Loan, Act, Result) {
 		return *l, Act{}, InstalmentNotDue
 	}
 	for i := range l.Dues {
-		if l.penaltyOn(&l.Dues[i], e.On).IsZero() {
+		due := &l.Dues[i]
+		if number != 0 && number != due.Number || l.penaltyOn(due, e.On).IsZero() {
 			continue
 		}
 		act := next.chargePenalty(i, e.On)
@@ -119,7 +121,8 @@ func (l *Loan) chargePenalty(i int, on clock.Date) Act {
 	act := Act{Kind: PenaltyCharged, Number: due.Number, From: due.PenaltyTo, To: on,
 		Base: l.penaltyBase(due), Penalty: l.penaltyOn(due, on)}
 	act.Legs = l.Contract.holders().leg(nil, LegPenalty, act.Penalty)
-	l.Penalty, due.PenaltyTo = plus(l.Penalty, act.Penalty), on
+	l.Penalty, due.Penalty = plus(l.Penalty, act.Penalty), plus(due.Penalty, act.Penalty)
+	due.PenaltyTo = on
 	return act
 }
 
@@ -135,7 +138,7 @@ func (l *Loan) penaltyOn(due *Due, on clock.Date) money.Amount {
 
 func (l *Loan) penaltyBase(due *Due) money.Amount {
 	if l.Contract.Product.PenaltyBase == PenaltyOnInstalment {
-		return due.unpaid()
+		return due.instalment()
 	}
 	return due.Principal
 }

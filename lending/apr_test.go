@@ -13,7 +13,7 @@ import (
 )
 
 // minor reads an amount with two decimals.
-func minor(t testing.TB, text string) money.Amount {
+func minor(t tester, text string) money.Amount {
 	t.Helper()
 	usd, err := money.CurrencyOf("USD")
 	if err != nil {
@@ -44,7 +44,7 @@ type series struct {
 	days   int
 }
 
-func (s series) payments(t testing.TB) []Payment {
+func (s series) payments(t tester) []Payment {
 	first := date(t, s.first)
 	var list []Payment
 	for i := range s.n {

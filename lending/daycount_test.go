@@ -9,7 +9,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-func date(t testing.TB, text string) clock.Date {
+// tester is what *testing.T and *rapid.T have in common.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func date(t tester, text string) clock.Date {
 	t.Helper()
 	d, err := clock.ParseDate(text)
 	if err != nil {

@@ -5,9 +5,13 @@ import "surety/base/clock"
 // The limits of the part, each with its reason. Arithmetic is exact inside them; the constructors
 // refuse what lies outside, so that the code below may assume them.
 const (
-	// principalMax is ten trillion major units of a two-decimal currency. It leaves 13 bits of a
-	// 64-bit word for the number of instalments and the growth of interest.
+	// principalMax bounds what annuities and annual rates are computed on: ten trillion major units
+	// of a two-decimal currency. It leaves 13 bits of a 64-bit word for the growth of interest.
 	principalMax = 1_000_000_000_000_000
+
+	// lentMax bounds the principal of a loan, a hundred billion major units: at 1,000 percent for 50
+	// years the interest, and then a penalty on that, still fit 63 bits.
+	lentMax = 10_000_000_000_000
 
 	// rateMax is the greatest rate that can be written, a million percent: disclosed rates of very
 	// short loans reach thousands of percent.
@@ -59,12 +63,15 @@ const (
 	// loan of any term; this many mean a defect.
 	solveStepsMax = 256
 
-	// repaymentMax bounds one repayment: a thousand times the greatest principal.
-	repaymentMax = 1_000 * principalMax
+	// repaymentMax bounds one repayment: a thousand times the greatest loan.
+	repaymentMax = 1_000 * lentMax
 
-	// amountMax bounds every balance of a loan, so that sums of a few stay far below 128 bits and
-	// interest on it below 63.
+	// amountMax bounds every balance of a loan that is read back: its greatest interest and as many
+	// of the greatest repayments as it can have events fit.
 	amountMax = 1 << 62
+
+	// interestMax bounds the interest owed on a loan: lentMax at 1,000 percent for 50 years.
+	interestMax = 500 * lentMax
 
 	// nextMax bounds the number of the next instalment: the term, and after maturity the months
 	// until the calendar of this package ends.
@@ -80,11 +87,33 @@ const (
 	// lineMax bounds one line of a canonical encoding: a free text of 400 bytes, escaped.
 	lineMax = 2_048
 
-	// factorsMax bounds what a score may name as its main factors: 12 CFR 1002.9 comment 9(b)(2)-1
-	// holds more than four to be of no help; the rest is kept for the record.
+	// The limits of an application's fields: longer names than any register holds, a document number
+	// as on any passport or card, a phone number by ITU-T E.164, a business of a hundred years.
+	nameCharacters      = 100
+	businessCharacters  = 120
+	idCharactersMin     = 5
+	idCharacters        = 32
+	phoneDigitsMin      = 7
+	phoneDigitsMax      = 15
+	monthsInBusinessMax = 1_200
+	employeesMax        = 100_000
+
+	// permilleMax bounds the ratios of a policy, a thousand times; with lentMax the products of a
+	// comparison stay below 2^64.
+	permilleMax = 1_000_000
+
+	// micro is one whole, in millionths.
+	micro = 1_000_000
+
+	// principalFactors is how many factors an applicant is told: more than four are held to be of no
+	// help (12 CFR 1002.9, official interpretation 9(b)(2)-1).
+	principalFactors = 4
+
+	// factorsMax bounds what a score may name as its factors: the principal ones are among the
+	// first, the rest is kept for the record.
 	factorsMax = 16
 
-	// reasonsMax bounds the reasons of a decision: every rule of the policy and every factor.
+	// reasonsMax bounds the reasons of a decision: one for each rule.
 	reasonsMax = 64
 
 	// bandsMax bounds the risk bands of a policy: more cannot be told apart by 30,000 loans.

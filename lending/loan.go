@@ -53,17 +53,21 @@ func BucketOf(daysPastDue int) Bucket {
 	return Bucket(1 + (daysPastDue-1)/30)
 }
 
-// Due is an instalment whose date has come and of which something is unpaid.
+// Due is an instalment whose date has come and of which something, or a penalty on it, is unpaid.
 type Due struct {
 	Number    int // of the instalment; after maturity the count goes on
 	On        clock.Date
 	Interest  money.Amount // unpaid
 	Principal money.Amount // unpaid
+	Penalty   money.Amount // charged on it and unpaid
 	// PenaltyTo is the day up to which a penalty has been charged on it; On where none has.
 	PenaltyTo clock.Date
 }
 
-func (d *Due) unpaid() money.Amount { return plus(d.Interest, d.Principal) }
+// instalment returns what is unpaid of the instalment itself.
+func (d *Due) instalment() money.Amount { return plus(d.Interest, d.Principal) }
+
+func (d *Due) paid() bool { return plus(d.instalment(), d.Penalty).IsZero() }
 
 // Loan is the state of one loan. It is made by NewLoan and moved on by its transitions, each of
 // which returns the next state and leaves the receiver as it was. The fields are for reading.
@@ -76,7 +80,7 @@ type Loan struct {
 	// The balances, equal to those of the loan's accounts and its part of the shared ones.
 	Principal   money.Amount // outstanding, due or not
 	Interest    money.Amount // accrued and unpaid, due or not
-	Penalty     money.Amount // charged and unpaid
+	Penalty     money.Amount // charged and unpaid: the sum of those on the dues
 	DeferredFee money.Amount // of the origination fee, not yet income
 	Overpaid    money.Amount // received beyond all that was owed, and not refunded
 
@@ -249,12 +253,13 @@ func (l *Loan) check() {
 
 // contradiction says what cannot be in the state, empty where all can.
 func (l *Loan) contradiction() string {
-	var interest, principal money.Amount
+	var interest, principal, penalty money.Amount
 	for i := range l.Dues {
 		due := &l.Dues[i]
 		interest, principal = plus(interest, due.Interest), plus(principal, due.Principal)
+		penalty = plus(penalty, due.Penalty)
 		switch {
-		case due.unpaid().IsZero():
+		case due.paid():
 			return "an instalment paid in full is still due"
 		case i > 0 && l.Dues[i-1].On >= due.On, due.On > l.On, due.Number >= l.Next:
 			return "dues are out of order"
@@ -268,6 +273,10 @@ func (l *Loan) contradiction() string {
 		return "more principal is due than outstanding"
 	case l.Interest.Less(interest):
 		return "more interest is due than accrued"
+	case l.Penalty != penalty:
+		return "the penalties on the instalments are not the loan's"
+	case money.Minor(interestMax).Less(l.Interest):
+		return "more interest is accrued than a loan can bear"
 	case l.Contract.Offer.Principal.Less(l.Principal):
 		return "more principal is outstanding than was lent"
 	case l.Contract.Schedule.Fee.Less(l.DeferredFee):

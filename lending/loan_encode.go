@@ -12,7 +12,7 @@ const loanFormat = "surety.loan 1"
 
 // Encode returns the state's canonical text. The contract is in it by its digest alone.
 func (l *Loan) Encode() []byte {
-	e := newEncoder(loanFormat, 768+len(l.Dues)*64+len(l.Events)*39)
+	e := newEncoder(loanFormat, 768+len(l.Dues)*72+len(l.Events)*39)
 	e.digest("contract", l.Contract.Digest())
 	e.word("status", l.Status.String())
 	e.date("on", l.On)
@@ -98,12 +98,14 @@ func (due *Due) encode(e *encoder) {
 	e.space()
 	e.appendAmount(due.Principal)
 	e.space()
+	e.appendAmount(due.Penalty)
+	e.space()
 	e.b = append(e.b, due.PenaltyTo.String()...)
 	e.end()
 }
 
 func decodeDue(d *decoder) (due Due) {
-	words := d.words("due", 5)
+	words := d.words("due", 6)
 	if d.err != nil {
 		return due
 	}
@@ -119,14 +121,17 @@ func decodeDue(d *decoder) (due Due) {
 		due.Principal, err = money.ParseMinor(words[3])
 	}
 	if err == nil {
-		due.PenaltyTo, err = clock.ParseDate(words[4])
+		due.Penalty, err = money.ParseMinor(words[4])
+	}
+	if err == nil {
+		due.PenaltyTo, err = clock.ParseDate(words[5])
 	}
 	limit := money.Minor(amountMax)
 	switch {
 	case err != nil:
 		d.fail("due: %v", err)
-	case limit.Less(due.Interest) || limit.Less(due.Principal):
-		d.fail("due: %s and %s are beyond the limit of %s", due.Interest, due.Principal, limit)
+	case limit.Less(due.Interest) || limit.Less(due.Principal) || limit.Less(due.Penalty):
+		d.fail("due: %s, %s and %s: the limit is %s", due.Interest, due.Principal, due.Penalty, limit)
 	}
 	return due
 }

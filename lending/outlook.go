@@ -71,7 +71,7 @@ func (l *Loan) Take(s Step, e Event) (Loan, Act, Result) {
 		}
 		return l.Accrue(e)
 	case PenaltyCharged:
-		return l.ChargePenalty(e)
+		return l.ChargePenalty(e, s.Number)
 	case LoanWrittenOff:
 		return l.WriteOff(e)
 	case LoanClosed:
@@ -156,10 +156,13 @@ func (l *Loan) Outlook(on clock.Date) []Row {
 	balance := then.Principal
 	rows := make([]Row, 0, l.Contract.Offer.Months)
 	add := func(due *Due) {
+		if due.instalment().IsZero() {
+			return // only a penalty on it is unpaid
+		}
 		balance = minus(balance, due.Principal)
 		rows = append(rows, Row{Number: due.Number, Due: due.On,
 			Days: due.On.Sub(l.Contract.due(due.Number - 1)), Interest: due.Interest,
-			Principal: due.Principal, Payment: due.unpaid(), Balance: balance})
+			Principal: due.Principal, Payment: due.instalment(), Balance: balance})
 	}
 	for i := range then.Dues {
 		add(&then.Dues[i])

@@ -268,7 +268,7 @@ func (p *Product) validateDates() error {
 
 func (p *Product) validateAmounts() error {
 	least := money.Minor(uint64(p.TermMax) * p.InstalmentStep * instalmentStepsMin)
-	greatest := money.Minor(principalMax)
+	greatest := money.Minor(lentMax)
 	switch {
 	case p.AmountStep.IsZero() || greatest.Less(p.AmountStep):
 		return p.bad("amount_step", "%s, want 1 to %s", p.AmountStep, greatest)

@@ -68,8 +68,7 @@ func (l *Loan) repay(amount money.Amount) Act {
 	for _, component := range l.Contract.Product.Allocation {
 		switch component {
 		case Penalty:
-			act.Penalty = money.Least(rest, l.Penalty)
-			rest = minus(rest, act.Penalty)
+			rest, act.Penalty = l.payDues(rest, func(d *Due) *money.Amount { return &d.Penalty })
 		case Interest:
 			rest, act.Interest = l.payDues(rest, func(d *Due) *money.Amount { return &d.Interest })
 		case Principal:
@@ -115,7 +114,7 @@ func (l *Loan) payDues(rest money.Amount, part func(*Due) *money.Amount) (left, 
 func (l *Loan) dropPaid() {
 	open := l.Dues[:0]
 	for i := range l.Dues {
-		if !l.Dues[i].unpaid().IsZero() {
+		if !l.Dues[i].paid() {
 			open = append(open, l.Dues[i])
 		}
 	}

@@ -16,7 +16,7 @@ import (
 type rowText struct{ payment, interest, principal, balance string }
 
 // planned computes rows over due dates at equal or given spacing.
-func planned(t testing.TB, principal, rate string, years []Fraction, rule Rounding) []Row {
+func planned(t tester, principal, rate string, years []Fraction, rule Rounding) []Row {
 	t.Helper()
 	amount := minor(t, principal)
 	instalment, err := Annuity{Principal: amount, Rate: MustRate(rate), Years: years,
@@ -47,7 +47,7 @@ func compareRows(t *testing.T, name string, got []Row, want []rowText) {
 }
 
 // spans returns the lengths between the dates.
-func spans(t testing.TB, count DayCount, dates ...string) []Fraction {
+func spans(t tester, count DayCount, dates ...string) []Fraction {
 	var list []Fraction
 	for i := 1; i < len(dates); i++ {
 		list = append(list, count.Years(date(t, dates[i-1]), date(t, dates[i])))
@@ -150,7 +150,7 @@ func TestNumpySchedule(t *testing.T) {
 }
 
 // fine computes a schedule in units of 1e-9 of the currency's own, where rounding is out of sight.
-func fine(t testing.TB, principal uint64, rate string, years []Fraction) []Row {
+func fine(t tester, principal uint64, rate string, years []Fraction) []Row {
 	t.Helper()
 	const unit = 1_000_000_000
 	amount := money.Minor(principal * unit)
@@ -202,7 +202,7 @@ func TestSpreadsheetFunctions(t *testing.T) {
 }
 
 // logarithm returns ln(n/d).
-func logarithm(t testing.TB, n, d uint64) fixed {
+func logarithm(t tester, n, d uint64) fixed {
 	x, err := solve(yearsCurve{[]fixed{fixedRatio(n, d)}, []TimedPayment{{Years: Fraction{1, 1}}}})
 	if err != nil {
 		t.Fatal(err)
