@@ -91,11 +91,14 @@ func (l *Loan) AmortiseFee(e Event) (Loan, Act, Result) {
 	return next, act, Applied
 }
 
-// ChargePenalty charges a penalty on one instalment for the days since the last charge, or since
-// its due date: later than the days of grace, and enough to round to a minor unit, else the answer
-// is NothingToDo. The number is the instalment's; 0 takes the oldest that owes a penalty, so that
-// calling it until NothingToDo charges all.
-func (l *Loan) ChargePenalty(e Event, number int) (Loan, Act, Result) {
+// ChargePenalty charges a penalty on the oldest instalment that owes one, as ChargePenaltyOn does.
+// Call it until the answer is NothingToDo to charge all.
+func (l *Loan) ChargePenalty(e Event) (Loan, Act, Result) { return l.ChargePenaltyOn(e, 0) }
+
+// ChargePenaltyOn charges a penalty on the instalment of that number for the days since the last
+// charge on it, or since its due date: later than the days of grace, and enough to round to a minor
+// unit, else the answer is NothingToDo. The number 0 takes the oldest instalment that owes one.
+func (l *Loan) ChargePenaltyOn(e Event, number int) (Loan, Act, Result) {
 	next, result := l.begin(e, Active)
 	if result != Applied {
 		return *l, Act{}, result

@@ -104,7 +104,7 @@ func (b *borrower) pay(on clock.Date, amount money.Amount) {
 	b.Helper()
 	b.pass(on)
 	for {
-		next, act, result := b.loan.ChargePenalty(b.event(on), 0)
+		next, act, result := b.loan.ChargePenalty(b.event(on))
 		if result == NothingToDo {
 			break
 		}

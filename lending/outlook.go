@@ -71,7 +71,7 @@ func (l *Loan) Take(s Step, e Event) (Loan, Act, Result) {
 		}
 		return l.Accrue(e)
 	case PenaltyCharged:
-		return l.ChargePenalty(e, s.Number)
+		return l.ChargePenaltyOn(e, s.Number)
 	case LoanWrittenOff:
 		return l.WriteOff(e)
 	case LoanClosed:
