@@ -126,9 +126,9 @@ export function indication(draft: Draft, product: Product): string | null {
   const principal = Number(asked.minor);
   const rate = Number(product.annualRatePercent) / 1_200;
   if (!(principal > 0) || !(rate >= 0)) return null;
-  const payment = rate === 0 ? principal / months : (principal * rate) / (1 - (1 + rate) ** -months);
-  const unit = 10 ** product.exponent;
-  return group(Math.round(payment / unit).toString());
+  const share = rate === 0 ? 1 / months : rate / (1 - (1 + rate) ** -months);
+  const payment = (principal * share) / 10 ** product.exponent;
+  return group(Math.round(payment).toString());
 }
 
 function minorOf(text: string, product: Product): string {

@@ -34,7 +34,11 @@ export function useNews(): News & { silence: number } {
 export function useBoard() {
   const live = useContext(LiveContext);
   const [board, setBoard] = useState(live.latest().board);
-  useEffect(() => live.subscribe(() => setBoard(live.latest().board)), [live]);
+  useEffect(() => {
+    const follow = () => setBoard(live.latest().board);
+    follow();
+    return live.subscribe(follow);
+  }, [live]);
   return board;
 }
 
@@ -43,6 +47,7 @@ export function useRoute(): Route {
   useEffect(() => {
     const follow = () => setHash(location.hash);
     addEventListener("hashchange", follow);
+    follow(); // it may have changed since the page was drawn
     return () => removeEventListener("hashchange", follow);
   }, []);
   return parseRoute(hash);

@@ -64,7 +64,8 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
   for (const field of left) if (problems[field]) shown[field] = problems[field];
 
   const set = (field: FieldName) => (value: string | boolean) => {
-    setDraft({ ...draft, [field]: value });
+    // A browser that fills in the form sends many of these before the page is drawn again.
+    setDraft((old) => ({ ...old, [field]: value }));
     setRefused({});
     submit.clear();
   };
@@ -72,7 +73,7 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
     name: field,
     value: draft[field],
     onValue: set(field),
-    onLeave: () => draft[field] !== "" && setLeft(new Set([...left, field])),
+    onLeave: () => draft[field] !== "" && setLeft((old) => new Set([...old, field])),
     problem: shown[field],
   });
   const send = (event: Event) => {
@@ -81,10 +82,16 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
     setPresses(presses + 1);
     if (Object.keys(problems).length === 0) submit.run();
   };
-  // After a press, and after a refusal, the first field in trouble gets the focus.
+  // After a press, and after a refusal, the first field in trouble gets the focus; never else, it
+  // would be taken from the field that somebody types in.
+  const trouble = () =>
+    element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   useEffect(() => {
-    if (presses > 0) element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
-  }, [presses, submit.failure]);
+    if (presses > 0) trouble();
+  }, [presses]);
+  useEffect(() => {
+    if (submit.failure) trouble();
+  }, [submit.failure]);
 
   const unit = product.currency;
   const [low, high] = [product.amountMin, product.amountMax].map((bound) =>

@@ -114,7 +114,7 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
             name="code"
             value={code}
             onValue={setCode}
-            options={knownTransferCodes().map(([n, words]) => [String(n), `${n} ${words}`] as const)}
+            options={knownTransferCodes().map(([n, w]) => [String(n), `${n} ${w}`] as const)}
           />
         )}
         {scope !== "account" && (
