@@ -17,14 +17,15 @@ import (
 // leaf of value v, let each distinct feature c on the way to it have a condition that the row meets
 // (o = 1) or not (o = 0) and that a share z of the training rows met. The worth of a coalition S is
 // then v times the product of o over S and of z over the rest, and the Shapley value of c depends
-// on nothing but the pattern of conditions met. There are at most MaxDepth conditions, hence at most
-// 64 patterns, and compileForest works all of them out. Scoring looks them up and adds.
+// on nothing but the pattern of conditions met. There are at most MaxDepth conditions, hence at
+// most 64 patterns, and compileForest works all of them out. Scoring looks them up and adds.
 //
 // Entries are rounded to integers here, one pattern at a time, so that the entries of a pattern sum
 // to the leaf's value if all conditions are met, or zero if not, less a constant of the leaf: its
-// mean share, rounded. The constants go into the base. Each entry is rounded down, and the units that
-// are then wanting go one each to the entries with the largest fractions (the first of equal ones).
-// So every sum is exact by construction, and an entry is within one millionth of its real value.
+// mean share, rounded. The constants go into the base. Each entry is rounded down, and the units
+// that are then wanting go one each to the entries with the largest fractions (the first of equal
+// ones). So every sum is exact by construction, and an entry is within one millionth of its real
+// value.
 
 // addLeaf appends the conditions and the table of one leaf.
 func (f *forest) addLeaf(value int64, path []condition) {
@@ -55,8 +56,9 @@ func (f *forest) addLeaf(value int64, path []condition) {
 	}
 }
 
-// shapley returns the Shapley value of condition c of a leaf when the conditions in pattern are met.
-// A coalition that holds an unmet condition is worth nothing, so only those within pattern count.
+// shapley returns the Shapley value of condition c of a leaf when the conditions in pattern are
+// met. A coalition that holds an unmet condition is worth nothing, so only those within pattern
+// count.
 func shapley(value int64, path []condition, pattern uint, c int) float64 {
 	count := len(path)
 	others := (uint(1)<<count - 1) &^ (1 << c)

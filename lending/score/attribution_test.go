@@ -8,9 +8,12 @@ import (
 	"surety/lending/score/portable"
 )
 
-// worth is the game itself, written from its definition: the mean answer of a tree when the features
-// in known have the row's values and every other split sends the row both ways by training rows.
-func worth(f *Forest, tree Tree, at int, values []int64, known uint) (value float64, rows int64, end int) {
+// worth is the game itself, written from its definition: the mean answer of a tree when the
+// features in known have the row's values and every other split sends the row both ways by training
+// rows.
+func worth(
+	f *Forest, tree Tree, at int, values []int64, known uint,
+) (value float64, rows int64, end int) {
 	n := tree[at]
 	if len(n) == leafSize {
 		return float64(n[0]), n[1], at + 1
@@ -62,8 +65,9 @@ func bruteForce(f *Forest, features int, values []int64) (base float64, shares [
 	return total(0), shares
 }
 
-// TestAttributionIsShapley compares contributions with Shapley values by definition. Each leaf rounds
-// each entry by less than one millionth, so a feature is off by at most the number of leaves.
+// TestAttributionIsShapley compares contributions with Shapley values by definition. Each leaf
+// rounds each entry by less than one millionth, so a feature is off by at most the number of
+// leaves.
 func TestAttributionIsShapley(t *testing.T) {
 	stream := portable.NewStream(20)
 	const features = 6

@@ -15,8 +15,8 @@ func compileCard(card *Card) []Binner {
 	return compiled
 }
 
-// NewBinner returns a Binner of bins that stand as a card has them: missing, special, then ranges or
-// levels. It is exported for trainers, which bin before there is a model. It keeps the bins.
+// NewBinner returns a Binner of bins that stand as a card has them: missing, special, then ranges
+// or levels. It is exported for trainers, which bin before there is a model. It keeps the bins.
 func NewBinner(bins []Bin) Binner {
 	c := Binner{bins: bins}
 	levels := 0

@@ -5,8 +5,8 @@
 // feature falls in, or a forest of boosted trees, which adds a whole number of millionths of a unit
 // of log-odds for the leaf each tree leads to. Both are sums, so both can say what every feature
 // contributed; and because the terms are integers, the contributions add up to the score exactly,
-// not nearly. Higher is always safer. Both are also told as points on one scale: 600 points are odds
-// of 50 good to 1 bad, and 20 points more double the odds.
+// not nearly. Higher is always safer. Both are also told as points on one scale: 600 points are
+// odds of 50 good to 1 bad, and 20 points more double the odds.
 //
 // A model is a file: a canonical text of integers whose SHA-256 digest names it. A decision stores
 // the feature values and that digest, and from those two the result comes out again bit for bit,

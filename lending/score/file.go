@@ -11,9 +11,9 @@ import (
 )
 
 // A model file is one JSON object of two members: the digest, then the model, whose text the digest
-// is taken over. The text is canonical: fields in the order of Spec, one line for each field and one
-// for each element of the long lists, no spaces. Load writes again what it has read and refuses a
-// file that differs in a byte, so no two texts stand for one model and none is partly understood.
+// is taken over. The text is canonical: fields in the order of Spec, one line for each field and
+// one for each element of the long lists, no spaces. Load writes again what it has read and refuses
+// a file that differs in a byte, so no two texts stand for one model and none is partly understood.
 const (
 	filePrefix = `{"digest":"sha256:`
 	fileMiddle = `","model":`

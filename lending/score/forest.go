@@ -24,8 +24,9 @@ type node struct {
 	missing bool  // a missing value goes left
 }
 
-// leaf is one leaf's part in attribution: which conditions lead to it, one for each distinct feature
-// on the way, and where the table holds the contributions for each pattern of conditions met.
+// leaf is one leaf's part in attribution: which conditions lead to it, one for each distinct
+// feature on the way, and where the table holds the contributions for each pattern of conditions
+// met.
 type leaf struct {
 	first int32 // index of the first condition
 	count int32

@@ -131,9 +131,9 @@ type Reason struct {
 }
 
 // Score fills out with what the model says about a row of values, one for each of Features and in
-// their order; a categorical value that is no level counts as Missing. It allocates nothing once out
-// has been used with a model as large. It is errs.Invalid, with out untouched, when the number of
-// values is not that of the features.
+// their order; a categorical value that is no level counts as Missing. It allocates nothing once
+// out has been used with a model as large. It is errs.Invalid, with out untouched, when the number
+// of values is not that of the features.
 func (m *Model) Score(values []int64, out *Result) error {
 	if err := m.checkLength(values); err != nil {
 		return err

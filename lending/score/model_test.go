@@ -42,10 +42,12 @@ func cardSpec() *Spec {
 				{Kind: BinLevels, Levels: []int64{1, 2}, Points: 8},
 			}},
 			{Name: "late", Bins: []Bin{
-				{Kind: BinMissing}, {Kind: BinRange, Bound: bound(0), Points: 12}, {Kind: BinRange, Points: -40},
+				{Kind: BinMissing}, {Kind: BinRange, Bound: bound(0), Points: 12},
+				{Kind: BinRange, Points: -40},
 			}},
 			{Name: "days", Bins: []Bin{
-				{Kind: BinMissing}, {Kind: BinRange, Bound: bound(30), Points: 9}, {Kind: BinRange, Points: -50},
+				{Kind: BinMissing}, {Kind: BinRange, Bound: bound(30), Points: 9},
+				{Kind: BinRange, Points: -50},
 			}},
 		}},
 	}

@@ -2,8 +2,8 @@ package score
 
 import "surety/lending/score/portable"
 
-// The scale of points. With 20 points to double the odds and 600 points at odds of 50 to 1,
-// points = OffsetNano/1e9 + FactorNano/1e9 * log-odds of good, where the factor is 20 / ln 2 and the
+// The scale of points. With 20 points to double the odds and 600 points at odds of 50 to 1, points
+// = OffsetNano/1e9 + FactorNano/1e9 * log-odds of good, where the factor is 20 / ln 2 and the
 // offset is 600 - factor * ln 50.
 const (
 	PointsToDouble = 20              // points by which the odds of good double
@@ -29,8 +29,8 @@ func PointsOfOdds(oddsMicro int64) int32 {
 	return int32(points)
 }
 
-// OddsOfPoints returns the log-odds of good, in millionths, that a number of points stands for; it is
-// cut to ±50 units. PointsOfOdds(OddsOfPoints(p)) is p wherever nothing is cut.
+// OddsOfPoints returns the log-odds of good, in millionths, that a number of points stands for; it
+// is cut to ±50 units. PointsOfOdds(OddsOfPoints(p)) is p wherever nothing is cut.
 func OddsOfPoints(points int64) int64 {
 	const bound = 2000 // points; fifty units of log-odds are 1,443 points away from even odds
 	points = min(max(points, -bound), bound)

@@ -63,8 +63,8 @@ type Card struct {
 	Features   []CardFeature `json:"features"` // one for each of Spec.Features, in order
 }
 
-// CardFeature is the bins of one feature. A feature that did not enter the card has a coefficient of
-// zero and zero points in every bin; its bins and information value are kept for the record.
+// CardFeature is the bins of one feature. A feature that did not enter the card has a coefficient
+// of zero and zero points in every bin; its bins and information value are kept for the record.
 type CardFeature struct {
 	Name             string `json:"name"`
 	IVMicro          int64  `json:"iv_micro"`          // information value, in millionths
@@ -101,8 +101,8 @@ type Forest struct {
 	Trees     []Tree    `json:"trees"`
 }
 
-// Tree is the nodes of a binary tree in preorder: a split, then all of its left side, then all of its
-// right. A split is [feature, cut, missing], and sends a row left if the feature's value (for a
+// Tree is the nodes of a binary tree in preorder: a split, then all of its left side, then all of
+// its right. A split is [feature, cut, missing], and sends a row left if the feature's value (for a
 // categorical one the rank of its level) is at most cut; a missing value goes left if missing is 1
 // and right if 0. A leaf is [value in millionths of log-odds, training rows that came here].
 type Tree [][]int64

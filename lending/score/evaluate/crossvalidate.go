@@ -10,8 +10,8 @@ import (
 	"surety/lending/score/train"
 )
 
-// CrossValidation is what came of fitting a model to all folds but one and scoring that one, for each
-// fold in turn.
+// CrossValidation is what came of fitting a model to all folds but one and scoring that one, for
+// each fold in turn.
 type CrossValidation struct {
 	Folds []Metrics // PSI compares the fold's scores with those of the rows trained on
 	Mean  Metrics   // over the folds; Rows and Bad are sums
@@ -22,10 +22,12 @@ type CrossValidation struct {
 	Sample *Sample
 }
 
-// CrossValidate fits and measures a model folds times. The folds have the same share of bad rows, as
-// nearly as can be, and are drawn from the seed. It is errs.Invalid for fewer than two folds or more
-// than MaxFolds, and where train.Fit is for a fold.
-func CrossValidate(f *frame.Frame, p train.Params, folds int, seed uint64) (*CrossValidation, error) {
+// CrossValidate fits and measures a model folds times. The folds have the same share of bad rows,
+// as nearly as can be, and are drawn from the seed. It is errs.Invalid for fewer than two folds or
+// more than MaxFolds, and where train.Fit is for a fold.
+func CrossValidate(
+	f *frame.Frame, p train.Params, folds int, seed uint64,
+) (*CrossValidation, error) {
 	if folds < 2 || folds > MaxFolds {
 		return nil, errs.New(errs.Invalid, "evaluate.crossvalidate: %d folds, beyond 2 to %d", folds,
 			MaxFolds)

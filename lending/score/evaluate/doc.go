@@ -1,5 +1,5 @@
-// Package evaluate measures how well a model tells good loans from bad, how far its probabilities can
-// be believed, and whom it turns away.
+// Package evaluate measures how well a model tells good loans from bad, how far its probabilities
+// can be believed, and whom it turns away.
 //
 // A Sample is what a model said about rows whose end is known. Metrics are functions of a Sample;
 // CrossValidate makes Samples of rows that the model scoring them has not seen. The fairness report
@@ -7,8 +7,8 @@
 //
 // # Invariants
 //
-// Every figure is an integer count of millionths, the type Micro, and the same on every machine. AUC,
-// KS, Brier score and calibration error are computed in integers throughout.
+// Every figure is an integer count of millionths, the type Micro, and the same on every machine.
+// AUC, KS, Brier score and calibration error are computed in integers throughout.
 //
 // # Sources
 //

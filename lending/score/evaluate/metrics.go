@@ -44,8 +44,8 @@ type Metrics struct {
 	PSI       Micro // shift of the scores against those the model was trained on; 0 if not compared
 }
 
-// Score returns what a model says about the rows of a frame. The frame's features are aligned to the
-// model's; errs.Invalid where that cannot be done.
+// Score returns what a model says about the rows of a frame. The frame's features are aligned to
+// the model's; errs.Invalid where that cannot be done.
 func Score(m *score.Model, f *frame.Frame) (*Sample, error) {
 	f, err := f.Align(m.Features())
 	if err != nil {
@@ -68,8 +68,8 @@ func Score(m *score.Model, f *frame.Frame) (*Sample, error) {
 	return s, nil
 }
 
-// Measure returns the metrics of a sample. Where there are no good or no bad rows, AUC is a half and
-// KS zero; all else is zero for an empty sample.
+// Measure returns the metrics of a sample. Where there are no good or no bad rows, AUC is a half
+// and KS zero; all else is zero for an empty sample.
 func Measure(s *Sample) Metrics {
 	m := Metrics{Rows: int64(len(s.Bad)), AUC: score.Micro / 2}
 	if m.Rows == 0 {
@@ -93,7 +93,8 @@ func Measure(s *Sample) Metrics {
 	return m
 }
 
-// rank sets AUC and KS in one pass over the rows in ascending order of score, equal scores together.
+// rank sets AUC and KS in one pass over the rows in ascending order of score, equal scores
+// together.
 func (m *Metrics) rank(s *Sample) {
 	goodRows := m.Rows - m.Bad
 	if goodRows == 0 || m.Bad == 0 {
@@ -121,8 +122,8 @@ func (m *Metrics) rank(s *Sample) {
 	m.KS = ratio(distance, goodRows*m.Bad)
 }
 
-// calibrate sets ECE: rows in ascending order of probability are cut into bands, and in each the sum
-// of probabilities is held against the count of bad rows.
+// calibrate sets ECE: rows in ascending order of probability are cut into bands, and in each the
+// sum of probabilities is held against the count of bad rows.
 func (m *Metrics) calibrate(s *Sample) {
 	order := orderBy(s.PD)
 	total := int64(0)
@@ -139,10 +140,10 @@ func (m *Metrics) calibrate(s *Sample) {
 	m.ECE = Micro(total / m.Rows)
 }
 
-// PSI returns the population stability index of scores against a reference: the reference is cut into
-// Bands bands of equal count, and the shares of both in each are compared. Below 0.1 is taken for
-// stable, above 0.25 for another population. Half a row is added to every count. Zero if either is
-// empty.
+// PSI returns the population stability index of scores against a reference: the reference is cut
+// into Bands bands of equal count, and the shares of both in each are compared. Below 0.1 is taken
+// for stable, above 0.25 for another population. Half a row is added to every count. Zero if either
+// is empty.
 func PSI(reference, scores []int64) Micro {
 	if len(reference) == 0 || len(scores) == 0 {
 		return 0
@@ -165,7 +166,8 @@ func PSI(reference, scores []int64) Micro {
 	return Micro(portable.Round(float64(sum * score.Micro)))
 }
 
-// bandCounts returns how many values fall in each band: above the cut before, up to and with its own.
+// bandCounts returns how many values fall in each band: above the cut before, up to and with its
+// own.
 func bandCounts(cuts, values []int64) []int64 {
 	counts := make([]int64, len(cuts)+1)
 	for _, v := range values {

@@ -1,15 +1,15 @@
 // Package frame reads data sets of past loans into columns of integers, through a mapping that says
 // which column means what.
 //
-// A Mapping is a short YAML text: where the target stands and what a bad loan is called there, which
-// columns are features and of what kind, which are protected attributes, and what applicants are
-// told when a feature counts against them. The mappings of three public data sets and of the
+// A Mapping is a short YAML text: where the target stands and what a bad loan is called there,
+// which columns are features and of what kind, which are protected attributes, and what applicants
+// are told when a feature counts against them. The mappings of three public data sets and of the
 // platform's own synthetic merchants ship with the program; the data sets do not.
 //
 // A Frame is what training and evaluation work on: for each feature a column of int64, for each row
-// whether it went bad, and, kept apart, the protected attributes, which no model ever sees and which
-// the fairness report needs. A Reader gives the same rows one at a time, for loan applications from
-// a file, and knows nothing of a target.
+// whether it went bad, and, kept apart, the protected attributes, which no model ever sees and
+// which the fairness report needs. A Reader gives the same rows one at a time, for loan
+// applications from a file, and knows nothing of a target.
 //
 // # Invariants
 //

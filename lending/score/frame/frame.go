@@ -41,10 +41,10 @@ type Report struct {
 	Unmapped []string    // columns the mapping does not mention
 }
 
-// Read reads a whole data set. Broken rows are left out and reported; the report is never nil. It is
-// errs.Invalid where the header does not fit the mapping, the target column is missing, or no row
-// could be read, errs.TooLarge beyond MaxRows or the limits of a model, and errs.Unavailable if the
-// source cannot be read.
+// Read reads a whole data set. Broken rows are left out and reported; the report is never nil. It
+// is errs.Invalid where the header does not fit the mapping, the target column is missing, or no
+// row could be read, errs.TooLarge beyond MaxRows or the limits of a model, and errs.Unavailable if
+// the source cannot be read.
 func Read(source io.Reader, m *Mapping) (*Frame, *Report, error) {
 	report := &Report{}
 	r, err := NewReader(source, m)
@@ -258,8 +258,8 @@ func (b *builder) finish() (*Frame, error) {
 	return f, nil
 }
 
-// sortNames returns the names that occur in a column of numbers, in ascending order, and for each old
-// number the new one. Names that only broken rows had do not occur.
+// sortNames returns the names that occur in a column of numbers, in ascending order, and for each
+// old number the new one. Names that only broken rows had do not occur.
 func sortNames[N int32 | int64](numbers map[string]N, column []N) (names []string, renumber []N) {
 	occurs := make([]bool, len(numbers))
 	for _, number := range column {

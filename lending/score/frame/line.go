@@ -15,9 +15,9 @@ type lineReader struct {
 	line   []byte // scratch: a line longer than the source's buffer
 }
 
-// next returns a line without its end, which is a line feed with or without a carriage return before
-// it, or the end of the text. At the end it returns io.EOF. A line beyond the limit is errs.TooLarge
-// and passed over; a failure of the source is errs.Unavailable.
+// next returns a line without its end, which is a line feed with or without a carriage return
+// before it, or the end of the text. At the end it returns io.EOF. A line beyond the limit is
+// errs.TooLarge and passed over; a failure of the source is errs.Unavailable.
 func (l *lineReader) next() (string, error) {
 	l.line = l.line[:0]
 	length := 0

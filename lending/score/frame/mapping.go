@@ -99,7 +99,8 @@ func ShippedText(name string) ([]byte, error) {
 }
 
 // ParseMapping reads a mapping. It is errs.Invalid, naming the line where there is one, for an
-// unknown or repeated key or a mapping that contradicts itself, and errs.TooLarge beyond the limits.
+// unknown or repeated key or a mapping that contradicts itself, and errs.TooLarge beyond the
+// limits.
 func ParseMapping(text []byte) (*Mapping, error) {
 	if len(text) > MaxMappingBytes {
 		return nil, errs.New(errs.TooLarge, "frame.mapping: %d bytes, limit %d", len(text),
@@ -143,8 +144,8 @@ func nesting(text []byte) int {
 	return deepest
 }
 
-// decodeYAML decodes strictly. The decoder panics on some texts that are not quite YAML (the corpus of
-// FuzzParseMapping has one); to a caller such a text is invalid like any other.
+// decodeYAML decodes strictly. The decoder panics on some texts that are not quite YAML (the corpus
+// of FuzzParseMapping has one); to a caller such a text is invalid like any other.
 func decodeYAML(text []byte, m *Mapping) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

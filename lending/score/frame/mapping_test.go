@@ -36,7 +36,8 @@ func parse(t testing.TB, text string) *Mapping {
 func TestParseMapping(t *testing.T) {
 	m := parse(t, small)
 	if m.Delimiter != "," || m.Features[0].Kind != score.Numeric || len(m.Digest()) != 64 {
-		t.Errorf("defaults: delimiter %q, kind %q, digest %q", m.Delimiter, m.Features[0].Kind, m.Digest())
+		t.Errorf("defaults: delimiter %q, kind %q, digest %q", m.Delimiter, m.Features[0].Kind,
+			m.Digest())
 	}
 	if texts := m.ReasonTexts(); texts[0].Code != "R1" || texts[1].Code != "R2" {
 		t.Errorf("reasons are not in order: %v", texts)

@@ -43,10 +43,10 @@ func (e *RowError) Error() string {
 	return fmt.Sprintf("row %d, column %s: %s", e.Row, e.Column, e.Reason)
 }
 
-// NewReader reads the header of a text and returns a Reader of its rows. Every feature of the mapping
-// must have its column; target and protected columns may be absent. It is errs.Invalid if the text is
-// empty or the header is broken, repeats a name or lacks a feature, errs.TooLarge beyond MaxColumns or
-// MaxLineBytes, and errs.Unavailable if the source cannot be read.
+// NewReader reads the header of a text and returns a Reader of its rows. Every feature of the
+// mapping must have its column; target and protected columns may be absent. It is errs.Invalid if
+// the text is empty or the header is broken, repeats a name or lacks a feature, errs.TooLarge
+// beyond MaxColumns or MaxLineBytes, and errs.Unavailable if the source cannot be read.
 func NewReader(source io.Reader, m *Mapping) (*Reader, error) {
 	r := &Reader{mapping: m, columns: map[string]int{}}
 	r.lines.source = bufio.NewReaderSize(source, 64<<10)
@@ -150,8 +150,8 @@ func (r *Reader) Unmapped() []string {
 	return unmapped
 }
 
-// Field returns the text of a column, without spaces around it; "" where the mapping calls it missing
-// or the file has no such column.
+// Field returns the text of a column, without spaces around it; "" where the mapping calls it
+// missing or the file has no such column.
 func (row *Row) Field(column string) string {
 	i, found := row.reader.columns[column]
 	if !found {

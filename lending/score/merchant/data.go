@@ -28,8 +28,8 @@ var scorecardFile []byte
 //go:embed models/gbdt.json
 var forestFile []byte
 
-// Shipped returns a model that ships with the platform: trained on TrainingRows synthetic merchants.
-// It is errs.Invalid for a kind there is none of.
+// Shipped returns a model that ships with the platform: trained on TrainingRows synthetic
+// merchants. It is errs.Invalid for a kind there is none of.
 func Shipped(kind score.Kind) (*score.Model, error) {
 	switch kind {
 	case score.KindCard:
@@ -58,8 +58,8 @@ func Train(kind score.Kind) (*score.Model, error) {
 	return train.Fit(f, Params(kind))
 }
 
-// Frame returns the first merchants of a population as a data set, by way of the text WriteCSV writes
-// and the mapping of the same name.
+// Frame returns the first merchants of a population as a data set, by way of the text WriteCSV
+// writes and the mapping of the same name.
 func Frame(seed uint64, rows int) (*frame.Frame, error) {
 	mapping, err := frame.Ship(MappingName)
 	if err != nil {
@@ -81,8 +81,8 @@ func Frame(seed uint64, rows int) (*frame.Frame, error) {
 
 // WriteCSV writes merchants of a population, from an index on, as comma-separated text that the
 // mapping "merchant" reads: a header, the features, the protected attributes, the request, and
-// whether the loan defaulted. It is errs.Invalid for a negative number of rows or more than MaxRows,
-// and errs.Unavailable if w fails.
+// whether the loan defaulted. It is errs.Invalid for a negative number of rows or more than
+// MaxRows, and errs.Unavailable if w fails.
 func WriteCSV(w io.Writer, seed, from uint64, rows int) error {
 	if rows < 0 || rows > MaxRows {
 		return errs.New(errs.Invalid, "merchant.write: %d rows, beyond 0 to %d", rows, MaxRows)

@@ -16,8 +16,8 @@
 //
 //   - At(seed, index) is the same for ever and on every machine: the shipped models are checked
 //     against it byte for byte.
-//   - Every value of a profile is one that a real merchant could have: a business is not younger than
-//     its account on the platform, days late mean late payments.
+//   - Every value of a profile is one that a real merchant could have: a business is not younger
+//     than its account on the platform, days late mean late payments.
 //   - The hidden probability and the outcome never enter Values.
 //
 // # Boundaries

@@ -50,8 +50,8 @@ func (p *Profile) Values(values []int64) []int64 {
 		p.PlatformAgeMonths, p.RequestedToTurnoverPermille, p.Employees)
 }
 
-// At returns the merchant of an index in the population of a seed. It takes about a microsecond, and
-// any index may be asked for in any order.
+// At returns the merchant of an index in the population of a seed. It takes about a microsecond,
+// and any index may be asked for in any order.
 func At(seed, index uint64) Profile {
 	d := draw{Stream: portable.NewStream(portable.Mix(seed) + index)}
 	d.skill, d.size = d.Normal(), d.Normal()

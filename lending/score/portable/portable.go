@@ -11,9 +11,9 @@
 //
 // Only addition, subtraction, multiplication, division and square root of IEEE 754 doubles are
 // used, each rounded on its own, and the exact functions of package math that move bits or round to
-// a whole number. A compiler may turn a division by a power of two into a product and fuse that, but
-// such a product is exact, so nothing changes. TestFloatsAreWrittenPortably reads the source of every package under lending/score
-// and holds it to that.
+// a whole number. A compiler may turn a division by a power of two into a product and fuse that,
+// but such a product is exact, so nothing changes. TestFloatsAreWrittenPortably reads the source of
+// every package under lending/score and holds it to that.
 //
 // # Sources
 //

@@ -13,17 +13,17 @@ import (
 	"testing"
 )
 
-// exact lists the functions of package math that only move bits or round to a whole number, or, like
-// the square root, are defined to the last bit.
+// exact lists the functions of package math that only move bits or round to a whole number, or,
+// like the square root, are defined to the last bit.
 var exact = map[string]bool{
 	"Abs": true, "Floor": true, "RoundToEven": true, "Sqrt": true, "Frexp": true, "Ldexp": true,
 	"Inf": true, "IsNaN": true, "NaN": true,
 }
 
-// TestFloatsAreWrittenPortably reads every package below lending/score and reports products of floats
-// that are not rounded by a conversion, and functions of package math that may differ between
-// machines. A product that is not converted may be fused with a sum on some machines, and a model
-// trained there would differ.
+// TestFloatsAreWrittenPortably reads every package below lending/score and reports products of
+// floats that are not rounded by a conversion, and functions of package math that may differ
+// between machines. A product that is not converted may be fused with a sum on some machines, and a
+// model trained there would differ.
 func TestFloatsAreWrittenPortably(t *testing.T) {
 	checked := 0
 	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
@@ -154,8 +154,8 @@ func mayBeFloat(v types.TypeAndValue) bool {
 
 const ownPath = "surety/lending/score"
 
-// ownAndMath imports package math and the packages below lending/score, and gives an empty package for
-// every other path.
+// ownAndMath imports package math and the packages below lending/score, and gives an empty package
+// for every other path.
 type ownAndMath struct {
 	fset   *token.FileSet
 	source types.Importer

@@ -39,8 +39,8 @@ func (s *Stream) Unit() float64 {
 	return (float64(s.Next()>>12) + 0.5) / (1 << 52)
 }
 
-// Normal returns a number of roughly normal distribution with mean 0 and variance 1, within ±6: the
-// sum of twelve uniform ones. The tails are cut, which suits populations of plausible people.
+// Normal returns a number of roughly normal distribution with mean 0 and variance 1, within ±6:
+// the sum of twelve uniform ones. The tails are cut, which suits populations of plausible people.
 func (s *Stream) Normal() float64 {
 	sum := 0.0
 	for range 12 {

@@ -27,7 +27,8 @@ func (c counts) iv(all counts) float64 {
 	return float64((good - bad) * portable.Ln(good/bad))
 }
 
-// compareBad returns -1, 0 or 1 as the share of bad rows in a is below, equal to or above that in b.
+// compareBad returns -1, 0 or 1 as the share of bad rows in a is below, equal to or above that in
+// b.
 func compareBad(a, b counts) int {
 	left, right := a.bad*b.rows(), b.bad*a.rows()
 	switch {
@@ -47,8 +48,8 @@ type joining struct {
 	minRows int64
 }
 
-// join returns how to join the fine bins into at most maxBins, each of at least minRows rows, so that
-// the share of bad rows strictly rises or strictly falls from bin to bin, with the greatest
+// join returns how to join the fine bins into at most maxBins, each of at least minRows rows, so
+// that the share of bad rows strictly rises or strictly falls from bin to bin, with the greatest
 // information value: for each joined bin the index after its last fine bin. The trend says which of
 // the two it may be. Where the rows do not suffice for two bins, the answer is one.
 func (j *joining) join(trend frame.Trend) []int {
@@ -111,7 +112,8 @@ func (j *joining) search(sign int) (ends []int, value float64) {
 	return ends, value
 }
 
-// arrive returns the best way to a last bin from begin to end that is number bins, counted from zero.
+// arrive returns the best way to a last bin from begin to end that is number bins, counted from
+// zero.
 func (j *joining) arrive(table [][]state, merged []counts, bins, begin, end, sign int) state {
 	n := len(j.fine)
 	last := merged[begin*(n+1)+end]

@@ -135,9 +135,9 @@ func (s *stretches) start(i int) int {
 	return s.ends[i-1]
 }
 
-// gatherLevels joins neighbouring levels, in order of their share of bad, until each stretch has the
-// rows of a fine bin. So there are no more stretches than fine bins of a numeric feature, however many
-// levels there are.
+// gatherLevels joins neighbouring levels, in order of their share of bad, until each stretch has
+// the rows of a fine bin. So there are no more stretches than fine bins of a numeric feature,
+// however many levels there are.
 func (b *binner) gatherLevels(order []int64, tallied []counts) *stretches {
 	s := &stretches{}
 	least := b.all.rows() / int64(b.params.FineBins)
@@ -164,20 +164,21 @@ func sumCounts(list []counts) counts {
 	return sum
 }
 
-// fixedBin is a bin that cannot be joined with others. With too few rows to say anything it has no
-// weight: an applicant is not judged by a handful of others.
+// fixedBin is a bin of its own, which is not joined with others.
 func (b *binner) fixedBin(kind score.BinKind, bound *int64, c counts) score.Bin {
 	bin := b.bin(kind, c)
 	bin.Bound = bound
-	if c.rows() < b.minRows() {
-		bin.WOEMicro = 0
-	}
 	return bin
 }
 
+// bin gives a bin its weight of evidence. With too few rows to say anything it has none: an
+// applicant is not judged by a handful of others.
 func (b *binner) bin(kind score.BinKind, c counts) score.Bin {
-	return score.Bin{Kind: kind, Good: c.good, Bad: c.bad,
-		WOEMicro: portable.Round(float64(c.woe(b.all) * score.Micro))}
+	bin := score.Bin{Kind: kind, Good: c.good, Bad: c.bad}
+	if c.rows() >= b.minRows() {
+		bin.WOEMicro = portable.Round(float64(c.woe(b.all) * score.Micro))
+	}
+	return bin
 }
 
 // informationValue sums the parts of the bins that have a weight.
@@ -192,8 +193,8 @@ func (b *binner) informationValue(bins []score.Bin) int64 {
 }
 
 // regress fits the coefficients and writes coefficients and points into the card. A feature of too
-// little information stays out, and so does one whose coefficient would turn its own evidence round:
-// it says again what another says, and its reason would read the wrong way.
+// little information stays out, and so does one whose coefficient would turn its own evidence
+// round: it says again what another says, and its reason would read the wrong way.
 func regress(f *frame.Frame, p *Params, card *score.Card) {
 	var in []int
 	for i := range card.Features {

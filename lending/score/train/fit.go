@@ -8,7 +8,8 @@ import (
 
 // Fit fits a model to a frame. It is errs.Invalid for parameters beyond their bounds and for data
 // with fewer than MinClassRows good or bad rows, and errs.TooLarge for a model beyond the limits of
-// package score. It takes seconds for 10^5 rows, and about 40 bytes a row and one a value of memory.
+// package score. It takes seconds for 10^5 rows, and about 40 bytes a row and one a value of
+// memory.
 func Fit(f *frame.Frame, p Params) (*score.Model, error) {
 	if err := p.check(); err != nil {
 		return nil, err

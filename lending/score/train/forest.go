@@ -8,8 +8,8 @@ import (
 	"surety/lending/score/portable"
 )
 
-// gradientOne is a gradient of one in the integers that histograms sum. A gradient is at most one, a
-// row at most 5 million, so sums stay below 2^53 and are exact as floats too.
+// gradientOne is a gradient of one in the integers that histograms sum. A gradient is at most one,
+// a row at most 5 million, so sums stay below 2^53 and are exact as floats too.
 const gradientOne = 1 << 30
 
 // booster fits a forest. Rows and features are numbered as in the frame.
@@ -31,11 +31,16 @@ type booster struct {
 	stream   *portable.Stream
 }
 
-// fitForest bins the features and adds trees one at a time, each fitted to a part of rows and
-// features drawn from the seed.
+// fitForest fits a forest to a frame.
 func fitForest(f *frame.Frame, p *Params) *score.Forest {
 	b := &booster{params: &p.Forest, frame: f, trend: trends(f), work: p.Workers,
 		stream: portable.NewStream(p.Seed)}
+	return b.fit(p.Progress)
+}
+
+// fit bins the features and adds trees one at a time, each fitted to a part of rows and features
+// drawn from the seed.
+func (b *booster) fit(progress func(done, total int)) *score.Forest {
 	b.splitRows()
 	b.binFeatures()
 	forest := &score.Forest{Ranks: b.ranks, BaseMicro: b.baseMicro()}
@@ -49,7 +54,7 @@ func fitForest(f *frame.Frame, p *Params) *score.Forest {
 		g.grow()
 		forest.Trees = append(forest.Trees, g.preorder(0, nil))
 		b.advance(g)
-		p.Progress(t+1, b.params.Trees)
+		progress(t+1, b.params.Trees)
 		if len(b.holdout) == 0 {
 			continue
 		}
@@ -118,7 +123,8 @@ func (b *booster) binFeatures() {
 }
 
 // rankLevels orders the levels of a feature by their share of good rows, drawn towards the mean of
-// all by LevelPrior rows' worth; equal ones keep their order. Levels without rows stand at the mean.
+// all by LevelPrior rows' worth; equal ones keep their order. Levels without rows stand at the
+// mean.
 func (b *booster) rankLevels(feature int) []int64 {
 	tallied := make([]counts, len(b.frame.Features[feature].Levels))
 	all := counts{}
@@ -179,7 +185,8 @@ func pickRows(column []int64, rows []int32) []int64 {
 	return picked
 }
 
-// derive computes the gradient and the second derivative of the log-likelihood at each row's margin.
+// derive computes the gradient and the second derivative of the log-likelihood at each row's
+// margin.
 func (b *booster) derive() {
 	const chunks = 16
 	forEach(chunks, b.work, func(chunk int) {
@@ -234,7 +241,8 @@ func (b *booster) advance(g *grower) {
 	})
 }
 
-// holdoutLoss returns the mean negative log-likelihood of the rows held out; zero if there are none.
+// holdoutLoss returns the mean negative log-likelihood of the rows held out; zero if there are
+// none.
 func (b *booster) holdoutLoss() float64 {
 	if len(b.holdout) == 0 {
 		return 0

@@ -48,8 +48,8 @@ func (g *grower) total(histogram []cell) cell {
 	return sum
 }
 
-// bestSplit returns the split of a node that gains most; of equal ones that of the first feature, and
-// there the first found.
+// bestSplit returns the split of a node that gains most; of equal ones that of the first feature,
+// and there the first found.
 func (g *grower) bestSplit(n *treeNode) split {
 	found := make([]split, len(g.features))
 	forEach(len(g.features), g.work, func(i int) { found[i] = g.bestOfFeature(n, i) })
@@ -62,8 +62,8 @@ func (g *grower) bestSplit(n *treeNode) split {
 	return best
 }
 
-// bestOfFeature tries each cut of one feature, with the missing rows on either side of it. Where none
-// is missing, a missing value is sent the way of the greater number of rows.
+// bestOfFeature tries each cut of one feature, with the missing rows on either side of it. Where
+// none is missing, a missing value is sent the way of the greater number of rows.
 func (g *grower) bestOfFeature(n *treeNode, feature int) split {
 	cells := g.cells(n.histogram, feature)
 	parent := g.worth(n.sum, n.low, n.high)

@@ -31,8 +31,8 @@ func newLogistic(f *frame.Frame, card *score.Card, ridge float64) *logistic {
 }
 
 // fit returns the intercept and then the coefficient of each feature listed, by Newton's method on
-// the penalised likelihood. The intercept is not penalised. The likelihood is strictly concave, so a
-// step that is too long is halved until it improves, and the end does not depend on the start.
+// the penalised likelihood. The intercept is not penalised. The likelihood is strictly concave, so
+// a step that is too long is halved until it improves, and the end does not depend on the start.
 func (l *logistic) fit(in []int) []float64 {
 	size := len(in) + 1
 	weights := make([]float64, size)
@@ -121,9 +121,10 @@ func (l *logistic) derivatives(in []int, weights []float64) ([]float64, [][]floa
 	return gradient, hessian
 }
 
-// solve returns x of a·x = b for a symmetric positive definite a, given by its lower triangle, which
-// it overwrites with its Cholesky factor. The ridge makes a definite but for an intercept whose
-// weights all vanish; a pivot that small is raised, and the halving of the step does the rest.
+// solve returns x of a·x = b for a symmetric positive definite a, given by its lower triangle,
+// which it overwrites with its Cholesky factor. The ridge makes a definite but for an intercept
+// whose weights all vanish; a pivot that small is raised, and the halving of the step does the
+// rest.
 func solve(a [][]float64, b []float64) []float64 {
 	const leastPivot = 1e-9
 	n := len(b)

@@ -68,6 +68,15 @@ func Small(kind score.Kind) Params {
 	return p
 }
 
+// ForRows returns Small parameters below smallRows rows and Default ones from there on.
+func ForRows(kind score.Kind, rows int) Params {
+	const smallRows = 15_000
+	if rows < smallRows {
+		return Small(kind)
+	}
+	return Default(kind)
+}
+
 // bound is one parameter with the values it may have. The names stand in model files.
 type bound struct {
 	name             string

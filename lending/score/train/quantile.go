@@ -19,22 +19,35 @@ func cutPoints(column []int64, skip []int64, bins int) []int64 {
 	slices.Sort(known)
 	var cuts []int64
 	for begin := 0; len(cuts) < bins-1; {
-		// The bin takes its share of what is left, and all values equal to its last.
-		end := begin + max(1, (len(known)-begin)/(bins-len(cuts)))
-		if end >= len(known) {
+		share := begin + max(1, (len(known)-begin)/(bins-len(cuts)))
+		if share >= len(known) {
 			break
 		}
-		bound := known[end-1]
-		for end < len(known) && known[end] == bound {
-			end++
-		}
+		end := endOfBin(known, begin, share)
 		if end == len(known) {
 			break
 		}
-		cuts = append(cuts, bound)
+		cuts = append(cuts, known[end-1])
 		begin = end
 	}
 	return cuts
+}
+
+// endOfBin returns where a bin that begins at an index and should end at share does end. Equal
+// values stay together: those that stand across share go where more of them stand already, but
+// never leave the bin empty, and begin a bin rather than end the last but one.
+func endOfBin(known []int64, begin, share int) int {
+	value := known[share-1]
+	first, _ := slices.BinarySearch(known[begin:share], value)
+	first += begin
+	after := share
+	for after < len(known) && known[after] == value {
+		after++
+	}
+	if first > begin && (after == len(known) || share-first < after-share) {
+		return first
+	}
+	return after
 }
 
 // binOf returns the bin of a known value: the number of cuts below it.

@@ -76,8 +76,8 @@ func (g *grower) grow() {
 	}
 }
 
-// divide splits a node in two if that gains enough, and reports whether it did. Children that may be
-// divided in turn get histograms: the smaller is counted, the other is what remains.
+// divide splits a node in two if that gains enough, and reports whether it did. Children that may
+// be divided in turn get histograms: the smaller is counted, the other is what remains.
 func (g *grower) divide(at int, further bool) bool {
 	best := g.bestSplit(&g.nodes[at])
 	if best.gain <= float64(g.params.MinGainMilli)/1000 {
