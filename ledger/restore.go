@@ -103,8 +103,8 @@ func (r *snapshotReader) block() ([]byte, error) {
 		return nil, errs.New(errs.Corrupt, "ledger.snapshot: block %d has %d bytes, the limit is %d",
 			r.blocks+1, length, snapshotBlock)
 	}
-	if r.buffer == nil {
-		r.buffer = make([]byte, snapshotBlock)
+	if int(length) > len(r.buffer) {
+		r.buffer = make([]byte, length)
 	}
 	payload := r.buffer[:length]
 	if err := r.read(payload, "a block"); err != nil {
