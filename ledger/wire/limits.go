@@ -1,0 +1,17 @@
+package wire
+
+import "surety/ledger"
+
+// The limits of names and metadata, which are kept in memory: they are words for people, not
+// documents.
+const (
+	NameMax     = 128  // bytes of a name
+	MetadataMax = 32   // entries of one id's metadata
+	KeyMax      = 64   // bytes of a metadata key
+	ValueMax    = 1024 // bytes of a metadata value
+
+	// NamesMax bounds the entries of one call, and NamesBytesMax their encoding: a batch like any
+	// other, which fits into one record of the journal.
+	NamesMax      = ledger.BatchMax
+	NamesBytesMax = 1 << 20
+)
