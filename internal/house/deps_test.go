@@ -112,8 +112,9 @@ var lattice = [...]row{
 }
 
 // TestImports holds every package to its line.
-func TestImports(t *testing.T) {
-	tr := readTree(t)
+func TestImports(t *testing.T) { checkImports(t, readTree(t)) }
+
+func checkImports(t reporter, tr *tree) {
 	for _, folder := range tr.names() {
 		line, found := rowOf(folder)
 		if !found {

@@ -48,8 +48,9 @@ var holders = [...]holder{
 }
 
 // TestModulesAreHeld sees that each third-party import stands where its holder's line says.
-func TestModulesAreHeld(t *testing.T) {
-	tr := readTree(t)
+func TestModulesAreHeld(t *testing.T) { checkModules(t, readTree(t)) }
+
+func checkModules(t reporter, tr *tree) {
 	for _, folder := range tr.names() {
 		for _, s := range tr.folders[folder] {
 			for _, imported := range s.imports() {

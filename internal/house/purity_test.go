@@ -21,8 +21,9 @@ var floating = [...]string{"lending/score"}
 
 // TestCoresArePure holds base, the cores and what is kept as pure to the rule: no world, no
 // concurrency, no float, and no order of a map that can show.
-func TestCoresArePure(t *testing.T) {
-	tr := readTree(t)
+func TestCoresArePure(t *testing.T) { checkPurity(t, readTree(t)) }
+
+func checkPurity(t reporter, tr *tree) {
 	check := newChecker(tr)
 	for _, folder := range tr.names() {
 		line, _ := rowOf(folder)
@@ -65,7 +66,7 @@ func mayFloat(folder string) bool {
 
 // pureJudge looks at one file of a pure package.
 type pureJudge struct {
-	t      *testing.T
+	t      reporter
 	tr     *tree
 	source source
 	info   *types.Info

@@ -10,8 +10,9 @@ import (
 
 // TestNoHiddenState sees that no package acts when it is imported or changes a package variable:
 // the binary may be re-executed, and two nodes may live in one process.
-func TestNoHiddenState(t *testing.T) {
-	tr := readTree(t)
+func TestNoHiddenState(t *testing.T) { checkState(t, readTree(t)) }
+
+func checkState(t reporter, tr *tree) {
 	check := newChecker(tr)
 	check.standard = nil // package variables are found without it
 	for _, folder := range tr.names() {
@@ -33,7 +34,7 @@ func TestNoHiddenState(t *testing.T) {
 }
 
 // judgeFunc fails an init, and an assignment to a package variable.
-func judgeFunc(t *testing.T, tr *tree, s source, info *types.Info, decl *ast.FuncDecl) {
+func judgeFunc(t reporter, tr *tree, s source, info *types.Info, decl *ast.FuncDecl) {
 	if decl.Recv == nil && decl.Name.Name == "init" {
 		t.Errorf("%s: a package does not act when it is imported", tr.at(s, decl.Pos()))
 	}
@@ -86,7 +87,7 @@ func packageVar(info *types.Info, expr ast.Expr) (name string, is bool) {
 
 // judgeVars fails a package variable that can only be meant to change: one without a value that
 // nothing embeds, and a lock or a channel.
-func judgeVars(t *testing.T, tr *tree, s source, decl *ast.GenDecl) {
+func judgeVars(t reporter, tr *tree, s source, decl *ast.GenDecl) {
 	if decl.Tok != token.VAR {
 		return
 	}
@@ -147,8 +148,9 @@ var reaches = [...]reach{
 }
 
 // TestReaches looks for those calls. Tests may read the clock and the environment; nobody sleeps.
-func TestReaches(t *testing.T) {
-	tr := readTree(t)
+func TestReaches(t *testing.T) { checkReaches(t, readTree(t)) }
+
+func checkReaches(t reporter, tr *tree) {
 	for _, folder := range tr.names() {
 		for _, s := range tr.folders[folder] {
 			if s.generated {
@@ -168,7 +170,7 @@ func TestReaches(t *testing.T) {
 	}
 }
 
-func judgeReach(t *testing.T, tr *tree, s source, folder, name string, pos token.Pos) {
+func judgeReach(t reporter, tr *tree, s source, folder, name string, pos token.Pos) {
 	for _, r := range reaches {
 		if r.name != name || (s.test || folder == "e2e") && r.name != "time.Sleep" {
 			continue

@@ -71,8 +71,9 @@ func rawLines(tr *tree, s source) map[int]bool {
 }
 
 // TestPackagesAreDescribed wants a package comment on every package, and one only.
-func TestPackagesAreDescribed(t *testing.T) {
-	tr := readTree(t)
+func TestPackagesAreDescribed(t *testing.T) { checkDescriptions(t, readTree(t)) }
+
+func checkDescriptions(t reporter, tr *tree) {
 	for _, folder := range tr.names() {
 		var described []string
 		generated := true
@@ -95,8 +96,9 @@ func TestPackagesAreDescribed(t *testing.T) {
 }
 
 // TestNames refuses the folders where things are put that have no name.
-func TestNames(t *testing.T) {
-	tr := readTree(t)
+func TestNames(t *testing.T) { checkNames(t, readTree(t)) }
+
+func checkNames(t reporter, tr *tree) {
 	nameless := []string{"util", "utils", "common", "helper", "helpers", "types", "misc", "shared",
 		"manager", "service", "lib", "pkg"}
 	for _, folder := range tr.names() {
@@ -109,8 +111,9 @@ func TestNames(t *testing.T) {
 }
 
 // TestNoUnfinishedWork refuses the marks of it.
-func TestNoUnfinishedWork(t *testing.T) {
-	tr := readTree(t)
+func TestNoUnfinishedWork(t *testing.T) { checkUnfinished(t, readTree(t)) }
+
+func checkUnfinished(t reporter, tr *tree) {
 	mark := regexp.MustCompile(`\b(` + "TO" + `DO|FIX` + `ME|XX` + `X|HA` + `CK)\b`)
 	for _, folder := range tr.names() {
 		for _, s := range tr.folders[folder] {
