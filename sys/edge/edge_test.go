@@ -172,6 +172,49 @@ func options(log *slog.Logger) Options {
 	return Options{Log: log, NewID: func() ident.ID { return ident.ID{Lo: 42} }}
 }
 
+func TestServerLimitsHeaders(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), log)
+	server.Start()
+	defer server.Close()
+	for size, want := range map[int]int{HeaderMax / 2: 200, 2 * HeaderMax: 431} {
+		request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("X-Padding", strings.Repeat("x", size))
+		answer, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("headers of %d bytes gave %d, want %d", size, answer.StatusCode, want)
+		}
+	}
+}
+
+func TestServerSpeaksHTTP2WithoutTLS(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Proto)
+	}), slog.New(slog.DiscardHandler))
+	server.Start()
+	defer server.Close()
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	answer, err := client.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body, err := io.ReadAll(answer.Body); err != nil || string(body) != "HTTP/2.0" {
+		t.Errorf("spoke %q, %v", body, err)
+	}
+}
+
 // empty and codec are a message that needs no generated code.
 type empty struct{}
 
