@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-// The pages as a reader gets them, drawn into a document from answers of a node that the test plays.
+// The pages as a reader gets them, drawn into a document from answers of a node the test plays.
 
 import { render } from "preact";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -82,7 +82,8 @@ function button(words: string): HTMLButtonElement {
 function type(name: string, value: string): void {
   const field = one(`[name=${name}]`) as HTMLInputElement;
   field.value = value;
-  field.dispatchEvent(new Event(field.tagName === "SELECT" ? "change" : "input", { bubbles: true }));
+  const kind = field.tagName === "SELECT" ? "change" : "input";
+  field.dispatchEvent(new Event(kind, { bubbles: true }));
 }
 
 const holds = { state: "holds", checkedAt: "2026-03-01T10:00:00Z", staleAfterMillis: "60000" };
@@ -145,7 +146,7 @@ describe("the board", () => {
 
   test("shows what is broken, and the breaches", async () => {
     open("#/");
-    const broken = { name: "limits", title: "Limits", ...holds, state: "broken", detail: "by 0.01" };
+    const broken = { name: "limits", ...holds, state: "broken", detail: "by 0.01" };
     await say({
       ...board,
       guard: { ...board.guard, state: "red", moneyOutAllowed: false, invariants: [broken] },
@@ -240,12 +241,12 @@ describe("the application form", () => {
   });
 
   test("shows a refusal at its field, and keeps the key until the form changes", async () => {
-    answers.Submit = () => new Refusal("lending.submit: phone +8613800000000: is not reachable");
+    answers.Submit = () => new Refusal("form: phone: 14 characters, want 7 to 12 digits");
     await fillIn();
     const keys = () =>
       calls.filter((call) => call.method === "Submit").map((call) => call.request.idempotencyKey);
     button("Apply").click();
-    await until(() => expect(one(".wrong").textContent).toContain("is not reachable"));
+    await until(() => expect(one(".wrong").textContent).toContain("Allowed: 7 to 12 digits"));
     await until(() => expect(document.activeElement?.getAttribute("name")).toBe("phone"));
     expect(one("form.apply .problem").textContent).toContain("req-1");
     button("Apply").click();
@@ -269,7 +270,8 @@ test("what people wrote is text, never markup", async () => {
     form: { name: evil, businessName: evil },
     decision: { outcome: evil, reasons: [{ sentence: evil, code: evil }] },
   });
-  answers.Trace = () => ({ steps: [{ kind: evil, payload: JSON.stringify({ evil }), note: evil }] });
+  const step = { kind: evil, payload: JSON.stringify({ evil }), note: evil };
+  answers.Trace = () => ({ steps: [step] });
   open(`#/application/${encodeURIComponent(evil)}`);
   await until(() => expect(text()).toContain("What the applicant wrote"));
   await until(() => expect(text()).toContain("1 steps proved"));

@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { check, emptyDraft, fieldOf, indication, toForm, type Draft } from "./form";
+import { check, emptyDraft, indication, limits, purposes, refusedFields, toForm } from "./form";
+import type { Draft } from "./form";
 import { form, product as productMessage } from "./wire";
 
 const product = productMessage({
@@ -30,6 +32,18 @@ const good: Draft = {
 test("a form has twelve fields, those of the schema", () => {
   expect(Object.keys(emptyDraft)).toEqual(Object.keys(form.fields ?? {}));
   expect(Object.keys(emptyDraft)).toHaveLength(12);
+});
+
+test("the limits are those of the lending service", () => {
+  const lending = (name: string) =>
+    readFileSync(new URL(`../../../lending/${name}.go`, import.meta.url), "utf8");
+  const source = lending("limits");
+  for (const [name, value] of Object.entries(limits)) {
+    const digits = new RegExp(`\\b${name}\\s+= ([0-9_]+)`).exec(source)?.[1];
+    expect([name, Number(digits?.replaceAll("_", ""))]).toEqual([name, value]);
+  }
+  const listed = /Purposes\(\) \[\]string .*?string\{(.*?)\}/.exec(lending("application"));
+  expect(listed?.[1]?.split(", ").map((quoted) => JSON.parse(quoted))).toEqual([...purposes]);
 });
 
 test("an empty form has a problem in every field", () => {
@@ -68,7 +82,8 @@ describe("each limit has its sentence", () => {
     [{ monthsInBusiness: "1201" }, "monthsInBusiness", "At most 1,200"],
     [{ monthlyTurnover: "much" }, "monthlyTurnover", "digits only"],
     [{ monthlyTurnover: "9".repeat(20) }, "monthlyTurnover", "At most"],
-    [{ employees: "10001" }, "employees", "At most 10,000"],
+    [{ employees: "100001" }, "employees", "At most 100,000"],
+    [{ businessName: "x".repeat(121) }, "businessName", "At most 120 characters"],
     [{ existingDebt: "-5" }, "existingDebt", "negative"],
     [{ amount: "999.99" }, "amount", "Between 1,000.00 and 50,000.00 CNY"],
     [{ amount: "50000.01" }, "amount", "Between"],
@@ -85,16 +100,26 @@ describe("each limit has its sentence", () => {
   });
 });
 
-describe("fieldOf finds the field a refusal is about", () => {
+describe("a refusal of the service is shown at its fields", () => {
   test.each([
-    ["lending.submit: id_number, with 3 characters: too short", "idNumber"],
-    ["form: months_in_business: must be 0 to 1200", "monthsInBusiness"],
-    ["lending.submit: amount 5: below the product's 100000", "amount"],
-    ["business_name: empty", "businessName"],
-    ["name: empty", "name"],
-    ["lending.submit: an application with this idempotency key differs", undefined],
-    ["too many applications from this device", undefined],
-  ])("%j", (message, field) => expect(fieldOf(message)).toBe(field));
+    [
+      "origination.submit: form: id_number: 3 characters, want 5 to 32 letters, digits or hyphens",
+      { idNumber: "Allowed: 5 to 32 letters, digits or hyphens; given: 3 characters." },
+    ],
+    [
+      "form: amount: 1200050, want a multiple of 10000; term_months: 7, want 3 to 24",
+      {
+        amount: "Allowed: a multiple of 100.00; given: 12,000.50.",
+        termMonths: "Allowed: 3 to 24; given: 7.",
+      },
+    ],
+    ["name: 0 characters, want 1 to 100 characters", {
+      name: "Allowed: 1 to 100 characters; given: 0 characters.",
+    }],
+    ["form: shoe_size: 44, want 45", {}],
+    ["an application with this idempotency key differs in its form", {}],
+    ["money-out is stopped: conservation is broken", {}],
+  ])("%j", (message, want) => expect(refusedFields(message, product)).toEqual(want));
 });
 
 describe("indication", () => {

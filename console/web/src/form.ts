@@ -25,15 +25,17 @@ export type Problems = Partial<Record<FieldName, string>>;
 
 export const purposes = ["stock", "equipment", "wages", "rent", "other"] as const;
 
+// As in lending/limits.go, which form.test.ts reads.
 export const limits = {
-  textMax: 100,
-  idMin: 6,
-  idMax: 32,
+  nameCharacters: 100,
+  businessCharacters: 120,
+  idCharactersMin: 5,
+  idCharacters: 32,
   phoneDigitsMin: 7,
   phoneDigitsMax: 15,
-  monthsMax: 1_200,
-  employeesMax: 10_000,
-  moneyMax: 10n ** 14n, // minor units
+  monthsInBusinessMax: 1_200,
+  employeesMax: 100_000,
+  lentMax: 10_000_000_000_000, // minor units
 };
 
 export const emptyDraft: Draft = {
@@ -54,11 +56,14 @@ export const emptyDraft: Draft = {
 /** What is wrong with a draft, by field; empty where it can be sent. */
 export function check(draft: Draft, product: Product): Problems {
   const found: [FieldName, string][] = [
-    ["name", plainText(draft.name, "your name")],
+    ["name", plainText(draft.name, "your name", limits.nameCharacters)],
     ["idNumber", idNumber(draft.idNumber)],
     ["phone", phone(draft.phone)],
-    ["businessName", plainText(draft.businessName, "the name of the business")],
-    ["monthsInBusiness", whole(draft.monthsInBusiness, limits.monthsMax)],
+    [
+      "businessName",
+      plainText(draft.businessName, "the name of the business", limits.businessCharacters),
+    ],
+    ["monthsInBusiness", whole(draft.monthsInBusiness, limits.monthsInBusinessMax)],
     ["monthlyTurnover", amount(draft.monthlyTurnover, product)],
     ["employees", whole(draft.employees, limits.employeesMax)],
     ["existingDebt", amount(draft.existingDebt, product)],
@@ -88,31 +93,43 @@ export function toForm(draft: Draft, product: Product): Form {
   };
 }
 
-const wireNames: [string, FieldName][] = [
-  ["id_number", "idNumber"],
-  ["business_name", "businessName"],
-  ["months_in_business", "monthsInBusiness"],
-  ["monthly_turnover", "monthlyTurnover"],
-  ["existing_debt", "existingDebt"],
-  ["term_months", "termMonths"],
-  ["employees", "employees"],
-  ["phone", "phone"],
-  ["purpose", "purpose"],
-  ["consent", "consent"],
-  ["amount", "amount"],
-  ["name", "name"],
-];
+const wireNames: Record<string, FieldName> = {
+  name: "name",
+  id_number: "idNumber",
+  phone: "phone",
+  business_name: "businessName",
+  months_in_business: "monthsInBusiness",
+  monthly_turnover: "monthlyTurnover",
+  employees: "employees",
+  existing_debt: "existingDebt",
+  amount: "amount",
+  term_months: "termMonths",
+  purpose: "purpose",
+  consent: "consent",
+};
+
+const moneyFields: readonly FieldName[] = ["monthlyTurnover", "existingDebt", "amount"];
 
 /**
- * The field that a refusal of the service is about: the first one its sentence names, by its name
- * in the schema. Undefined where it names none, and the sentence stands above the form.
+ * The fields that a refusal of the service is about, each with what it says of it: the service
+ * writes "field: given, want limit", parted by semicolons, amounts in minor units. Empty where it
+ * names no field, and the sentence stands above the form alone.
  */
-export function fieldOf(message: string): FieldName | undefined {
-  const found = wireNames
-    .map(([name, field]) => ({ at: message.search(new RegExp(`\\b${name}\\b`)), field }))
-    .filter(({ at }) => at >= 0)
-    .sort((a, b) => a.at - b.at);
-  return found[0]?.field;
+export function refusedFields(message: string, product: Product): Problems {
+  const found: Problems = {};
+  const names = Object.keys(wireNames).join("|");
+  const problem = new RegExp(`(?:^|[:;] )(${names}): ([^;]*?), want ([^;]*)`, "g");
+  for (const [, name = "", given, limit] of message.matchAll(problem)) {
+    const field = wireNames[name]!;
+    const money = moneyFields.includes(field);
+    const words = (part = "") => (money ? inMajor(part, product.exponent) : part);
+    found[field] = `Allowed: ${words(limit)}; given: ${words(given)}.`;
+  }
+  return found;
+}
+
+function inMajor(text: string, exponent: number): string {
+  return text.replace(/\d+/g, (digits) => formatMinor(BigInt(digits), exponent));
 }
 
 /**
@@ -136,21 +153,19 @@ function minorOf(text: string, product: Product): string {
   return "minor" in parsed ? parsed.minor : "0";
 }
 
-function plainText(text: string, what: string): string {
+function plainText(text: string, what: string, max: number): string {
   const length = [...text.trim()].length;
   if (length === 0) return `Enter ${what}.`;
-  if (length > limits.textMax) return `At most ${limits.textMax} characters; this is ${length}.`;
-  return "";
+  return length > max ? `At most ${max} characters; this is ${length}.` : "";
 }
 
 function idNumber(text: string): string {
   const plain = text.trim();
   if (plain === "") return "Enter the number of your identity document.";
   if (!/^[A-Za-z0-9-]+$/.test(plain)) return "Letters, digits and hyphens only.";
-  if (plain.length < limits.idMin || plain.length > limits.idMax) {
-    return `${limits.idMin} to ${limits.idMax} characters; this is ${plain.length}.`;
-  }
-  return "";
+  const { idCharactersMin: min, idCharacters: max } = limits;
+  if (plain.length >= min && plain.length <= max) return "";
+  return `${min} to ${max} characters; this is ${plain.length}.`;
 }
 
 function phone(text: string): string {
@@ -175,10 +190,8 @@ function whole(text: string, max: number): string {
 function amount(text: string, product: Product): string {
   const parsed = parseMajor(text, product.exponent);
   if ("problem" in parsed) return parsed.problem;
-  if (BigInt(parsed.minor) > limits.moneyMax) {
-    return `At most ${formatMinor(limits.moneyMax, product.exponent)}.`;
-  }
-  return "";
+  const max = BigInt(limits.lentMax);
+  return BigInt(parsed.minor) > max ? `At most ${formatMinor(max, product.exponent)}.` : "";
 }
 
 function askedFor(text: string, product: Product): string {

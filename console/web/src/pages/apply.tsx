@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { lending } from "../api";
-import { check, emptyDraft, fieldOf, indication, purposes, toForm } from "../form";
+import { check, emptyDraft, indication, purposes, refusedFields, toForm } from "../form";
 import type { Draft, FieldName, Problems } from "../form";
 import { currencyOfCode, formatMinor } from "../money";
 import { address } from "../route";
@@ -53,8 +53,7 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
       const { application, loan } = await lending.submit(request);
       if (application) props.done({ application, loan });
     } catch (error) {
-      const field = fieldOf((error as Error).message);
-      if (field) setRefused({ [field]: (error as Error).message });
+      setRefused(refusedFields((error as Error).message, product));
       throw error;
     }
   });
