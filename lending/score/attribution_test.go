@@ -75,7 +75,7 @@ func TestAttributionIsShapley(t *testing.T) {
 		depth := 1 + round%MaxDepth
 		spec := randomForest(stream, features, 3, depth)
 		m := newModel(t, spec)
-		leaves := len(m.forest.leaves)
+		leaves := m.leafCount()
 		out := &Result{}
 		for range 5 {
 			values := randomRow(stream, features)
@@ -135,6 +135,7 @@ func TestLargestRemainder(t *testing.T) {
 		{[]float64{1.2, 2.7, -3.4}, 0, []int32{1, 3, -4}},
 		{[]float64{1.2, 2.7, -3.4}, 1, []int32{1, 3, -3}},
 		{[]float64{3, 4}, 7, []int32{3, 4}},
+		{[]float64{1.0000001, 2.0000002}, 2, []int32{0, 2}},
 		{nil, 0, nil},
 	} {
 		got := make([]int32, len(c.exact))
@@ -146,4 +147,12 @@ func TestLargestRemainder(t *testing.T) {
 			}
 		}
 	}
+}
+
+func (m *Model) leafCount() int {
+	count := 0
+	for _, tree := range m.spec.Forest.Trees {
+		count += (len(tree) + 1) / 2
+	}
+	return count
 }

@@ -6,8 +6,8 @@ import (
 	"surety/lending/score/portable"
 )
 
-// The benchmarks score random rows with a forest of 200 bushy trees of depth 4 over 20 features, the
-// size of the default parameters, and with the hand-written card.
+// The benchmarks score random rows with a forest of 200 bushy trees of depth 4 over 20 features,
+// the size of the default parameters, and with the hand-written card.
 
 func BenchmarkForestSum(b *testing.B) {
 	m, rows := benchModel(b)

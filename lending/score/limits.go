@@ -28,7 +28,9 @@ const (
 	MaxDepth = 6
 
 	// MaxAttributionEntries bounds the table that attribution looks contributions up in, of 4 bytes
-	// each: 2,000 trees of depth 4, or 190 of depth 6, and 16 MiB of memory.
+	// each, hence 16 MiB of memory. Before the table is made, depth * 2^depth entries are counted
+	// for each leaf, which is the most its blocks can take: all MaxTrees at depth 4, or 170 bushy
+	// trees of depth 6.
 	MaxAttributionEntries = 4 << 20
 
 	// MaxReasons bounds the reason codes of a model.

@@ -114,6 +114,7 @@ type Result struct {
 	Reasons []Reason
 
 	byReason []int64 // scratch: the sum of contributions under each code
+	ordinals []int64 // scratch: what the splits of a forest compare
 }
 
 // Contribution is what one feature added to the score.
@@ -147,7 +148,8 @@ func (m *Model) Score(values []int64, out *Result) error {
 		}
 	} else {
 		out.Base = m.forest.base
-		m.forest.attribute(values, out.Contributions)
+		out.ordinals = m.forest.ordinals(values, out.ordinals[:0])
+		m.forest.attribute(out.ordinals, out.Contributions)
 	}
 	out.Score = out.Base
 	for i := range out.Contributions {
