@@ -39,7 +39,7 @@ func TestTaiwan(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := row.Form
-	if f.Amount != "50000000" || f.ExistingDebt != "0" || f.MonthlyTurnover != "5500000" ||
+	if f.Amount != "50000000" || f.ExistingDebt != "0" || f.MonthlyTurnover != "50000000" ||
 		f.IdNumber != "UCITW7" || f.Phone != "+886900000007" || !f.Consent || f.TermMonths != 12 {
 		t.Errorf("form %v", f)
 	}

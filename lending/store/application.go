@@ -74,12 +74,14 @@ func InsertApplication(a *Application) Write {
 	}
 }
 
-// DecideApplication stores the decision of an application that has none.
+// DecideApplication stores the decision of an application that has none, and the inputs it was
+// computed from.
 func DecideApplication(a *Application) Write {
 	return func(ctx context.Context, tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE applications SET status = ?, outcome = ?,
-			decision = ?, decided_at = ?, micros = ?, loan = ? WHERE id = ? AND outcome = ''`,
-			a.Status, a.Outcome, a.Decision, int64(a.DecidedAt), a.Micros, blob(a.Loan), must(a.ID))
+			inputs = ?, decision = ?, decided_at = ?, micros = ?, loan = ?
+			WHERE id = ? AND outcome = ''`, a.Status, a.Outcome, a.Inputs, a.Decision,
+			int64(a.DecidedAt), a.Micros, blob(a.Loan), must(a.ID))
 		return oneRow(result, err, "store.decide: application "+a.ID.String()+" is decided already")
 	}
 }
@@ -188,23 +190,23 @@ func (s *Store) applications(ctx context.Context, conditions []string, args []an
 	return list, errs.As(errs.Internal, rows.Err(), "store.applications")
 }
 
-// Velocity counts earlier applications by customer and by phone since a business date, and open
-// loans of the customer.
+// Velocity counts what was asked before by the same customer and under the same phone number.
 type Velocity struct {
-	ByCustomer int
-	ByPhone    int
-	OpenLoans  int
+	Open       uint32 // received or approved, and not at their end
+	Day, Month uint32 // by the customer, on the date and in the 30 days up to it
+	PhoneDay   uint32 // under the phone number, on the date
 }
 
-// Velocity counts what was asked before under the same customer and the same phone.
-func (s *Store) Velocity(ctx context.Context, customer, phone ident.ID, since clock.Date) (Velocity, error) {
+// Velocity counts what was asked before, as of a business date.
+func (s *Store) Velocity(ctx context.Context, customer, phone ident.ID, on clock.Date) (Velocity, error) {
 	var v Velocity
 	err := s.db.Reader().QueryRowContext(ctx, `SELECT
-		(SELECT COUNT(*) FROM applications WHERE customer = ? AND business_date >= ?),
-		(SELECT COUNT(*) FROM applications WHERE phone = ? AND business_date >= ?),
-		(SELECT COUNT(*) FROM loans WHERE customer = ? AND status IN ('approved', 'active'))`,
-		must(customer), int32(since), must(phone), int32(since), must(customer)).Scan(
-		&v.ByCustomer, &v.ByPhone, &v.OpenLoans)
+		(SELECT COUNT(*) FROM applications WHERE customer = ? AND status IN ('received', 'approved')),
+		(SELECT COUNT(*) FROM applications WHERE customer = ? AND business_date = ?),
+		(SELECT COUNT(*) FROM applications WHERE customer = ? AND business_date > ?),
+		(SELECT COUNT(*) FROM applications WHERE phone = ? AND business_date = ?)`,
+		must(customer), must(customer), int32(on), must(customer), int32(on)-30, must(phone),
+		int32(on)).Scan(&v.Open, &v.Day, &v.Month, &v.PhoneDay)
 	return v, errs.As(errs.Internal, err, "store.velocity")
 }
 

@@ -37,10 +37,22 @@ func Settle(event ident.ID) Write {
 	}
 }
 
+const instructionColumns = `event, kind, application, loan, body, undo`
+
 // Instructions returns those that are not settled, oldest first, up to limit.
-func (s *Store) Instructions(ctx context.Context, limit int) (list []Instruction, _ error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT event, kind, application, loan, body,
-		undo FROM instructions ORDER BY number LIMIT ?`, limit)
+func (s *Store) Instructions(ctx context.Context, limit int) ([]Instruction, error) {
+	return s.instructions(ctx, `SELECT `+instructionColumns+`
+		FROM instructions ORDER BY number LIMIT ?`, limit)
+}
+
+// ApplicationInstructions returns those of one application that are not settled, oldest first.
+func (s *Store) ApplicationInstructions(ctx context.Context, application ident.ID) ([]Instruction, error) {
+	return s.instructions(ctx, `SELECT `+instructionColumns+`
+		FROM instructions WHERE application = ? ORDER BY number`, must(application))
+}
+
+func (s *Store) instructions(ctx context.Context, query string, args ...any) (list []Instruction, _ error) {
+	rows, err := s.db.Reader().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, errs.As(errs.Internal, err, "store.instructions")
 	}

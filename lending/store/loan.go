@@ -37,6 +37,7 @@ type Loan struct {
 	ContractEvent  ident.ID
 	State          []byte
 	NextAction     clock.Date
+	OldestDue      clock.Date // of the oldest unpaid instalment that is due; zero where none is
 	DisbursedAt    clock.Instant
 	TruePD         int64 // parts per million, of a simulated borrower; -1 for a real one
 }
@@ -64,11 +65,11 @@ func InsertLoan(l *Loan) Write {
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO loans (id, number, application, customer, trace,
 			product, currency, origin, status, contract, contract_digest, contract_event, state,
-			next_action, disbursed_at, true_pd_ppm)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			next_action, oldest_due, disbursed_at, true_pd_ppm)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			must(l.ID), l.Number, must(l.Application), must(l.Customer), must(l.Trace), l.Product,
 			l.Currency, l.Origin, l.Status, l.Contract, l.ContractDigest[:], must(l.ContractEvent),
-			l.State, int32(l.NextAction), int64(l.DisbursedAt), l.TruePD)
+			l.State, int32(l.NextAction), int32(l.OldestDue), int64(l.DisbursedAt), l.TruePD)
 		return err
 	}
 }
@@ -77,21 +78,21 @@ func InsertLoan(l *Loan) Write {
 func UpdateLoan(l *Loan) Write {
 	return func(ctx context.Context, tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE loans SET status = ?, state = ?, next_action = ?,
-			disbursed_at = ? WHERE id = ?`,
-			l.Status, l.State, int32(l.NextAction), int64(l.DisbursedAt), must(l.ID))
+			oldest_due = ?, disbursed_at = ? WHERE id = ?`, l.Status, l.State, int32(l.NextAction),
+			int32(l.OldestDue), int64(l.DisbursedAt), must(l.ID))
 		return oneRow(result, err, "store.loan: "+l.ID.String()+" does not exist")
 	}
 }
 
 const loanColumns = `id, number, application, customer, trace, product, currency, origin, status,
-	contract, contract_digest, contract_event, state, next_action, disbursed_at, true_pd_ppm`
+	contract, contract_digest, contract_event, state, next_action, oldest_due, disbursed_at, true_pd_ppm`
 
 func scanLoan(row interface{ Scan(...any) error }) (Loan, error) {
 	var l Loan
 	err := row.Scan(identifier{&l.ID}, &l.Number, identifier{&l.Application}, identifier{&l.Customer},
 		identifier{&l.Trace}, &l.Product, &l.Currency, &l.Origin, &l.Status, &l.Contract,
 		digest{&l.ContractDigest}, identifier{&l.ContractEvent}, &l.State, &l.NextAction,
-		instant{&l.DisbursedAt}, &l.TruePD)
+		&l.OldestDue, instant{&l.DisbursedAt}, &l.TruePD)
 	return l, err
 }
 
@@ -140,6 +141,28 @@ func (s *Store) loans(ctx context.Context, query string, args ...any) (list []Lo
 		list = append(list, l)
 	}
 	return list, errs.As(errs.Internal, rows.Err(), "store.loans")
+}
+
+// CustomerLoans returns a customer's loans that were not cancelled, oldest first, at most PageMax.
+func (s *Store) CustomerLoans(ctx context.Context, customer ident.ID) ([]Loan, error) {
+	return s.loans(ctx, `SELECT `+loanColumns+` FROM loans
+		WHERE customer = ? AND status <> 'cancelled' ORDER BY number LIMIT ?`, must(customer), PageMax)
+}
+
+// ActivateLoan notes that the money of an approved loan is out.
+func ActivateLoan(id ident.ID, at clock.Instant) Write {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE loans SET status = 'active', disbursed_at = ?
+			WHERE id = ? AND status = 'approved'`, int64(at), must(id))
+		return err
+	}
+}
+
+// CountLate counts the active loans with an instalment that was due before the date and is unpaid.
+func (s *Store) CountLate(ctx context.Context, on clock.Date) (n uint64, _ error) {
+	err := s.db.Reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM loans
+		WHERE status = 'active' AND oldest_due > 0 AND oldest_due < ?`, int32(on)).Scan(&n)
+	return n, errs.As(errs.Internal, err, "store.late")
 }
 
 // Repayment remembers the answer to a channel's reference, so that a repeat moves nothing.

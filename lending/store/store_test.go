@@ -76,10 +76,14 @@ func TestApplicationLife(t *testing.T) {
 		t.Errorf("unknown application: %v", err)
 	}
 	v, err := s.Velocity(ctx, a.Customer, a.Phone, 100)
-	if err != nil || v != (Velocity{ByCustomer: 1, ByPhone: 1}) {
+	if err != nil || v != (Velocity{Open: 1, Day: 1, Month: 1, PhoneDay: 1}) {
 		t.Errorf("velocity %+v, %v", v, err)
 	}
-	if v, err = s.Velocity(ctx, a.Customer, a.Phone, 101); err != nil || v.ByCustomer != 0 {
+	v, err = s.Velocity(ctx, a.Customer, a.Phone, 129)
+	if err != nil || v != (Velocity{Open: 1, Month: 1}) {
+		t.Errorf("velocity on the last day of the window %+v, %v", v, err)
+	}
+	if v, err = s.Velocity(ctx, a.Customer, a.Phone, 130); err != nil || v.Month != 0 {
 		t.Errorf("velocity after the window %+v, %v", v, err)
 	}
 }

@@ -49,10 +49,12 @@ CREATE TABLE loans (
   contract_event BLOB NOT NULL,
   state BLOB NOT NULL,
   next_action INTEGER NOT NULL,           -- business date on which day-end must look at it
+  oldest_due INTEGER NOT NULL,            -- date of the oldest unpaid instalment that is due; 0 for none
   disbursed_at BIGINT NOT NULL,
   true_pd_ppm INTEGER NOT NULL            -- of a simulated borrower; -1 for a real one
 );
 CREATE INDEX loans_action ON loans (next_action) WHERE status = 'active';
+CREATE INDEX loans_late ON loans (oldest_due) WHERE status = 'active' AND oldest_due > 0;
 CREATE INDEX loans_status ON loans (status, number);
 CREATE INDEX loans_customer ON loans (customer);
 CREATE TABLE repayments (
@@ -71,6 +73,7 @@ CREATE TABLE instructions (               -- money to move: written before, remo
   body BLOB NOT NULL,                     -- the accounts and transfers, 128 bytes each
   undo BLOB                               -- how to take the act back where the ledger refuses it
 );
+CREATE INDEX instructions_application ON instructions (application, number);
 CREATE TABLE outbox (
   seq BIGINT NOT NULL PRIMARY KEY,
   id BLOB NOT NULL UNIQUE,

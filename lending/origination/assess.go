@@ -1,0 +1,184 @@
+package origination
+
+import (
+	"context"
+	"encoding/json"
+
+	"surety/base/clock"
+	"surety/base/errs"
+	"surety/base/money"
+	"surety/lending"
+	"surety/lending/score"
+	"surety/lending/store"
+)
+
+// file is an application on the desk.
+type file struct {
+	programme *Programme
+	row       store.Application
+	began     clock.Instant
+	truePD    int64
+	granted   money.Amount // the customer's limit so far, as the ledger has it
+
+	stored   inputs
+	in       lending.Inputs
+	decision lending.Decision
+}
+
+// inputs is what is stored to decide again: the features as the models took them, and the text of
+// what the policy took, with the digests of what it was decided under.
+type inputs struct {
+	Features []int64        `json:"features"`
+	Inputs   string         `json:"inputs"`
+	Policy   lending.Digest `json:"policy"`
+	Product  lending.Digest `json:"product"`
+	TruePD   int64          `json:"simulated_pd"` // -1 for a real applicant; never part of a decision
+}
+
+// assess gathers all that the decision is computed from, and decides. It changes nothing outside
+// the file.
+func (d *Desk) assess(ctx context.Context, f *file, s *Submission) error {
+	if len(s.Features) > featuresMax {
+		return errs.New(errs.TooLarge, "features: %d are given, the limit is %d", len(s.Features),
+			featuresMax)
+	}
+	values, err := f.programme.features(&s.Form, s.Features)
+	if err != nil {
+		return err
+	}
+	f.in = lending.Inputs{Application: f.row.ID, On: f.row.BusinessDate, Figures: s.Form.Figures}
+	if f.in.Scores, f.in.Factors, err = f.programme.score(values); err != nil {
+		return err
+	}
+	if err := d.history(ctx, f); err != nil {
+		return err
+	}
+	if err := f.in.Check(); err != nil {
+		return err
+	}
+	f.stored = inputs{Features: values, TruePD: f.truePD}
+	return f.decide()
+}
+
+// decide computes the decision and encodes what it came from.
+func (f *file) decide() error {
+	f.decision = lending.Decide(&f.programme.Policy, &f.programme.Product, &f.in)
+	f.stored.Inputs = string(f.in.Encode())
+	f.stored.Policy, f.stored.Product = f.decision.Policy, f.decision.Product
+	encoded, err := json.Marshal(&f.stored)
+	if err != nil {
+		return errs.As(errs.Internal, err, "origination.decide")
+	}
+	f.row.Inputs = encoded
+	return nil
+}
+
+// featuresDigest names a vector of features.
+func featuresDigest(values []int64) (lending.Digest, error) {
+	encoded, err := json.Marshal(values)
+	return lending.DigestOf(encoded), errs.As(errs.Internal, err, "origination.features")
+}
+
+// score runs both models over the features.
+func (p *Programme) score(values []int64) (lending.Scores, []lending.Factor, error) {
+	var card, forest score.Result
+	if err := p.Card.Score(values, &card); err != nil {
+		return lending.Scores{}, nil, err
+	}
+	if err := p.Forest.Score(values, &forest); err != nil {
+		return lending.Scores{}, nil, err
+	}
+	digest, err := featuresDigest(values)
+	return lending.Scores{
+		Points: card.ScorePoints, CardPDMicro: uint32(card.PDMicro),
+		ModelPDMicro: uint32(forest.PDMicro), Features: digest,
+		Card: p.Card.Digest(), Model: p.Forest.Digest(),
+	}, p.factors(&card, &forest), err
+}
+
+// microOddsPerPoint turns points into millionths of log-odds: twenty points double the odds.
+const microOddsPerPoint = 34_657
+
+// factors joins what each model says spoke against the applicant, on one scale and with the weight
+// that the policy gives the model.
+func (p *Programme) factors(card, forest *score.Result) (list []lending.Factor) {
+	weight := uint64(p.Policy.CardPermille)
+	add := func(code string, amount uint64) {
+		for i := range list {
+			if list[i].Code == code {
+				list[i].Weight += amount
+				return
+			}
+		}
+		list = append(list, lending.Factor{Code: code, Weight: amount})
+	}
+	for _, r := range card.Reasons {
+		add(r.Code, uint64(-r.Amount)*microOddsPerPoint*weight/1000)
+	}
+	for _, r := range forest.Reasons {
+		add(r.Code, uint64(-r.Amount)*(1000-weight)/1000)
+	}
+	return list
+}
+
+// history counts what is known of the customer from before.
+func (d *Desk) history(ctx context.Context, f *file) error {
+	velocity, err := d.deps.Store.Velocity(ctx, f.row.Customer, f.row.Phone, f.row.BusinessDate)
+	if err != nil {
+		return err
+	}
+	f.in.Signals = lending.Signals{OpenApplications: velocity.Open, ApplicationsDay: velocity.Day,
+		ApplicationsMonth: velocity.Month, PhoneDay: velocity.PhoneDay}
+	loans, err := d.deps.Store.CustomerLoans(ctx, f.row.Customer)
+	if err != nil || len(loans) == 0 {
+		return err
+	}
+	for i := range loans {
+		if err := f.count(&loans[i]); err != nil {
+			return err
+		}
+	}
+	return d.limit(ctx, f)
+}
+
+// count takes one earlier loan into account. What it drew of the limit stays drawn until it is
+// closed, so that the exposure is what the ledger's memo accounts hold.
+func (f *file) count(row *store.Loan) error {
+	if row.Status == store.LoanClosed {
+		return nil
+	}
+	contract, err := lending.DecodeContract(row.Contract)
+	if err != nil {
+		return err
+	}
+	loan, err := lending.DecodeLoan(row.State, &contract)
+	if err != nil {
+		return err
+	}
+	if row.Currency == f.row.Currency {
+		f.in.Exposure, _ = f.in.Exposure.Add(contract.Offer.Principal)
+	}
+	signals := &f.in.Signals
+	if row.Status == store.LoanWrittenOff {
+		signals.WrittenOff++
+		return nil
+	}
+	signals.ActiveLoans++
+	late := loan.DaysPastDue(max(f.row.BusinessDate, loan.On))
+	signals.DaysPastDue = max(signals.DaysPastDue, uint32(late))
+	return nil
+}
+
+// limit reads the customer's limit from the ledger: what is unused and what is drawn or reserved.
+func (d *Desk) limit(ctx context.Context, f *file) error {
+	id := lending.AccountID(lending.ClassLimit, f.row.Customer, f.row.Currency)
+	accounts, err := d.deps.Ledger.LookupAccounts(ctx, ids(id))
+	if err != nil || len(accounts) == 0 {
+		return err
+	}
+	a := &accounts[0]
+	used, _ := a.DebitsPosted.Add(a.DebitsPending)
+	unused, _ := a.CreditsPosted.Sub(used)
+	f.granted, _ = unused.Add(f.in.Exposure)
+	return nil
+}

@@ -1,0 +1,268 @@
+package origination
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"surety/api/event"
+	"surety/base/clock"
+	"surety/base/errs"
+	"surety/base/ident"
+	"surety/base/money"
+	"surety/lending"
+	"surety/lending/settlement"
+	"surety/lending/store"
+)
+
+func ids(list ...ident.ID) []ident.ID { return list }
+
+func (f *file) subject() settlement.Subject {
+	return settlement.Subject{Trace: f.row.Trace, Application: f.row.ID, Customer: f.row.Customer,
+		Product: f.row.Product, Currency: f.row.Currency}
+}
+
+// receive is the first commit: the application with all that it is decided from, and what reserves
+// the limit where the policy approves.
+func (d *Desk) receive(ctx context.Context, f *file) error {
+	subject := f.subject()
+	now := d.deps.Clock.Now()
+	received := subject.NewEvent(event.ApplicationReceived,
+		ident.Derive("event", event.ApplicationReceived, f.row.ID.String(), ""), now, f.row.BusinessDate)
+	received.Amounts = map[string]money.Amount{"requested": money.Minor(uint64(f.row.Requested))}
+	received.Facts = map[string]string{"digest": lending.DigestOf(f.row.SealedForm).String(),
+		"key": f.row.Key, "origin": f.row.Origin, "term": strconv.Itoa(f.row.Term)}
+	writes := []store.Write{store.InsertApplication(&f.row), store.Emit(received)}
+	if f.decision.Outcome == lending.Approve {
+		writes = append(writes, d.reservation(f)...)
+	}
+	return d.deps.Store.Commit(ctx, writes...)
+}
+
+// reservation returns the events and instructions that raise the customer's limit to what was
+// decided, where it is lower, and reserve this loan's part of it.
+func (d *Desk) reservation(f *file) (writes []store.Write) {
+	product := f.programme.Product.ID()
+	if more, less := f.decision.Limit.Sub(f.granted); !less && !more.IsZero() {
+		writes = append(writes, d.instruct(f, lending.LimitGranted, "limit", more,
+			lending.GrantLimit(product, f.row.Customer, more))...)
+	}
+	return append(writes, d.instruct(f, lending.LimitReserved, "principal", f.decision.Amount,
+		lending.ReserveLimit(product, f.row.Customer, f.decision.Amount, reserveSeconds))...)
+}
+
+func (d *Desk) instruct(f *file, kind lending.EventKind, name string, amount money.Amount,
+	legs []lending.Posting) []store.Write {
+	subject := f.subject()
+	id := lending.EventID(kind, f.row.ID, "")
+	e := subject.NewEvent(kind.String(), id, d.deps.Clock.Now(), f.row.BusinessDate)
+	e.Amounts = map[string]money.Amount{name: amount}
+	if kind == lending.LimitReserved {
+		e.Facts = map[string]string{"timeout_seconds": strconv.Itoa(reserveSeconds)}
+	}
+	order := settlement.NewOrder(id, f.row.BusinessDate, f.programme.Currency, legs)
+	return []store.Write{store.Emit(e), store.Instruct(&store.Instruction{Event: id, Kind: e.Kind,
+		Application: f.row.ID, Body: order.Encode()})}
+}
+
+// conclude takes a received application to its end. Its limit instructions, where it has any, are
+// read back as they were stored: after a crash they are all there is.
+func (d *Desk) conclude(ctx context.Context, f *file) (Answer, error) {
+	var settled []store.Write
+	if f.decision.Outcome == lending.Approve {
+		var err error
+		if settled, err = d.reserve(ctx, f); err != nil {
+			return Answer{}, err
+		}
+	}
+	return d.decided(ctx, f, settled)
+}
+
+// reserve has the ledger carry out the limit instructions. Where it refuses, the limit counts as
+// used up and the policy decides again.
+func (d *Desk) reserve(ctx context.Context, f *file) (settled []store.Write, _ error) {
+	instructions, err := d.deps.Store.ApplicationInstructions(ctx, f.row.ID)
+	if err != nil {
+		return nil, err
+	}
+	orders := make([]settlement.Order, len(instructions))
+	for i := range instructions {
+		if orders[i], err = settlement.DecodeOrder(instructions[i].Body); err != nil {
+			return nil, err
+		}
+		settled = append(settled, store.Settle(instructions[i].Event))
+	}
+	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, orders)
+	if err != nil {
+		return nil, err
+	}
+	subject := f.subject()
+	refused := false
+	for i := range outcomes {
+		if outcomes[i].Refused {
+			refused = true
+			settled = append(settled, store.Emit(subject.CancelEvent(orders[i].Event,
+				outcomes[i].Reason(), d.deps.Clock.Now(), f.row.BusinessDate)))
+		}
+	}
+	if !refused {
+		return settled, nil
+	}
+	f.in.Exposure = f.decision.Limit
+	if err := f.decide(); err != nil {
+		return nil, err
+	}
+	if f.decision.Outcome == lending.Approve {
+		return nil, errs.New(errs.Internal, "origination.reserve: application %s is approved with a limit "+
+			"that is used up", f.row.ID)
+	}
+	return settled, nil
+}
+
+// decided is the second commit, and for an approval what follows from it.
+func (d *Desk) decided(ctx context.Context, f *file, writes []store.Write) (Answer, error) {
+	now := d.deps.Clock.Now()
+	f.row.Outcome, f.row.Decision = f.decision.Outcome.String(), f.decision.Encode()
+	f.row.DecidedAt, f.row.Micros = now, int64(now.Sub(f.began))/1_000
+	f.row.Status = map[lending.Outcome]string{lending.Approve: store.StatusApproved,
+		lending.Refer: store.StatusReferred, lending.Decline: store.StatusDeclined}[f.decision.Outcome]
+	decision := d.decisionEvent(f)
+	if f.decision.Outcome != lending.Approve {
+		writes = append(writes, store.DecideApplication(&f.row), store.Emit(decision))
+		if err := d.deps.Store.Commit(ctx, writes...); err != nil {
+			return Answer{}, err
+		}
+		d.deps.Decided(d.deps.Clock.Now().Sub(f.began))
+		return Answer{Application: f.row}, nil
+	}
+	p, err := d.prepare(f, decision)
+	if err != nil {
+		return Answer{}, err
+	}
+	f.row.Loan = p.row.ID
+	writes = append(writes, store.DecideApplication(&f.row), store.InsertLoan(&p.row),
+		store.Emit(decision, p.contract, p.disbursed), store.Instruct(&p.instruction))
+	if err := d.deps.Store.Commit(ctx, writes...); err != nil {
+		return Answer{}, err
+	}
+	d.deps.Decided(d.deps.Clock.Now().Sub(f.began))
+	return d.pay(ctx, f, p)
+}
+
+func (d *Desk) decisionEvent(f *file) *event.Event {
+	subject := f.subject()
+	e := subject.NewEvent(event.ApplicationDecided, decisionID(f.row.ID), f.row.DecidedAt,
+		f.row.BusinessDate)
+	e.Amounts = map[string]money.Amount{"offered": f.decision.Amount, "limit": f.decision.Limit}
+	var reasons []string
+	for _, r := range f.decision.Reasons {
+		info, _ := r.Code.Info()
+		reasons = append(reasons, info.Name)
+	}
+	e.Facts = map[string]string{
+		"outcome":         f.row.Outcome,
+		"features_digest": f.in.Scores.Features.String(),
+		"inputs_digest":   f.decision.Inputs.String(),
+		"card_digest":     f.in.Scores.Card.String(),
+		"gbdt_digest":     f.in.Scores.Model.String(),
+		"policy_digest":   f.decision.Policy.String(),
+		"product_digest":  f.decision.Product.String(),
+		"decision_digest": f.decision.Digest().String(),
+		"points":          strconv.Itoa(int(f.in.Scores.Points)),
+		"pd_ppm":          strconv.Itoa(int(f.decision.PDMicro)),
+		"reasons":         strings.Join(reasons, ","),
+	}
+	return e
+}
+
+func decisionID(application ident.ID) ident.ID {
+	return ident.Derive("event", event.ApplicationDecided, application.String(), "")
+}
+
+// payment is what an approval leads to.
+type payment struct {
+	row         store.Loan
+	contract    *event.Event
+	disbursed   *event.Event
+	order       settlement.Order
+	instruction store.Instruction
+	terms       lending.Contract
+}
+
+// prepare draws up the contract and the payment of an approved application.
+func (d *Desk) prepare(f *file, decision *event.Event) (*payment, error) {
+	id := ident.Derive("loan", f.row.ID.String())
+	terms, err := lending.NewContract(lending.Parties{Loan: id, Application: f.row.ID,
+		Customer: f.row.Customer, Decision: f.decision.Digest()}, f.programme.Product,
+		lending.Offer{Principal: f.decision.Amount, Rate: f.decision.Rate, Months: f.decision.TermMonths,
+			Start: f.row.BusinessDate})
+	if err != nil {
+		return nil, err
+	}
+	p := &payment{terms: terms}
+	approved := lending.NewLoan(&p.terms)
+	reservation := lending.TransferID(lending.EventID(lending.LimitReserved, f.row.ID, ""), 1)
+	paid, act, result := approved.Disburse(lending.Event{
+		ID: lending.EventID(lending.LoanDisbursed, id, ""), On: f.row.BusinessDate}, reservation)
+	if result != lending.Applied {
+		return nil, errs.New(errs.Internal, "origination.prepare: loan %s: %s", id, result.Sentence())
+	}
+	subject := f.subject()
+	subject.Loan = id
+	now := d.deps.Clock.Now()
+	p.contract = subject.ContractEvent(&p.terms, decision.ID, now)
+	p.disbursed = subject.ActEvent(&act, &p.terms, now)
+	p.disbursed.Cause = p.contract.ID
+	p.disbursed.Facts["reserve"] = reservation.String()
+	p.order = settlement.NewOrder(act.Event, act.On, f.programme.Currency, act.Legs)
+	p.instruction = store.Instruction{Event: act.Event, Kind: p.disbursed.Kind,
+		Application: f.row.ID, Loan: id, Body: p.order.Encode()}
+	p.row = store.Loan{ID: id, Application: f.row.ID, Customer: f.row.Customer, Trace: f.row.Trace,
+		Product: f.row.Product, Currency: f.row.Currency, Origin: f.row.Origin,
+		Status: store.LoanApproved, Contract: p.terms.Encode(), ContractDigest: p.terms.Digest(),
+		ContractEvent: p.contract.ID, State: paid.Encode(), TruePD: f.truePD}
+	if p.row.NextAction, _ = paid.NextDue(); f.truePD >= 0 {
+		p.row.NextAction = p.row.NextAction.AddDays(-3) // a simulated borrower may pay a little early
+	}
+	return p, nil
+}
+
+// pay has the ledger carry out the payment and answers.
+func (d *Desk) pay(ctx context.Context, f *file, p *payment) (Answer, error) {
+	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, []settlement.Order{p.order})
+	if err != nil {
+		return Answer{}, err
+	}
+	now := d.deps.Clock.Now()
+	if outcomes[0].Refused {
+		return d.unpaid(ctx, f, p, outcomes[0].Reason())
+	}
+	d.deps.Paid(now.Sub(f.began))
+	f.row.Status, p.row.Status, p.row.DisbursedAt = store.StatusDisbursed, store.LoanActive, now
+	d.deps.Finisher.Later(paidWrites(p.instruction.Event, &f.row, now)...)
+	return Answer{Application: f.row, Loan: &p.row}, nil
+}
+
+// paidWrites note that the money of an application is out.
+func paidWrites(paid ident.ID, row *store.Application, at clock.Instant) []store.Write {
+	return []store.Write{store.Settle(paid), store.ActivateLoan(row.Loan, at),
+		store.SetApplicationStatus(row.ID, store.StatusDisbursed, "")}
+}
+
+// unpaid withdraws an approval whose money the ledger refused. The reservation lapses by itself.
+func (d *Desk) unpaid(ctx context.Context, f *file, p *payment, reason string) (Answer, error) {
+	approved := lending.NewLoan(&p.terms)
+	subject := f.subject()
+	subject.Loan = p.row.ID
+	cancel := subject.CancelEvent(p.instruction.Event, reason, d.deps.Clock.Now(), f.row.BusinessDate)
+	cancelled, _, result := approved.Cancel(lending.Event{ID: cancel.ID, On: f.row.BusinessDate}, ident.ID{})
+	if result != lending.Applied {
+		return Answer{}, errs.New(errs.Internal, "origination.unpaid: loan %s: %s", p.row.ID,
+			result.Sentence())
+	}
+	p.row.Status, p.row.State = store.LoanCancelled, cancelled.Encode()
+	f.row.Status, f.row.CancelledReason = store.StatusCancelled, reason
+	err := d.deps.Store.Commit(ctx, store.Settle(p.instruction.Event), store.UpdateLoan(&p.row),
+		store.SetApplicationStatus(f.row.ID, store.StatusCancelled, reason), store.Emit(cancel))
+	return Answer{Application: f.row, Loan: &p.row}, err
+}

@@ -1,0 +1,219 @@
+package origination
+
+import (
+	"context"
+	"encoding/json"
+
+	"surety/base/errs"
+	"surety/base/money"
+	"surety/lending"
+	"surety/lending/score"
+	"surety/lending/settlement"
+	"surety/lending/store"
+)
+
+// resumePage is how much unfinished work is taken up at once after a crash.
+const resumePage = 500
+
+// The kinds of artefact that decisions name.
+const (
+	artefactProduct = "product"
+	artefactPolicy  = "policy"
+	artefactModel   = "model"
+)
+
+// Publish stores the catalogue's terms, policies and models under their digests, so that every
+// decision can be computed again however the catalogue changes.
+func (d *Desk) Publish(ctx context.Context) error {
+	var writes []store.Write
+	for _, p := range d.deps.Catalogue {
+		writes = append(writes,
+			store.PutArtefact(p.Product.Digest(), artefactProduct, p.Product.Encode()),
+			store.PutArtefact(p.Policy.Digest(), artefactPolicy, p.Policy.Encode()),
+			store.PutArtefact(p.Card.Digest(), artefactModel, p.Card.Bytes()),
+			store.PutArtefact(p.Forest.Digest(), artefactModel, p.Forest.Bytes()))
+	}
+	return errs.Wrap(d.deps.Store.Commit(ctx, writes...), "origination.publish")
+}
+
+// Resume settles a payment that a crash left behind.
+func (d *Desk) Resume(ctx context.Context, i *store.Instruction) error {
+	order, err := settlement.DecodeOrder(i.Body)
+	if err != nil {
+		return errs.Wrap(err, "origination.resume: event %s", i.Event)
+	}
+	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, []settlement.Order{order})
+	if err != nil {
+		return errs.Wrap(err, "origination.resume: event %s", i.Event)
+	}
+	row, err := d.deps.Store.Application(ctx, i.Application)
+	if err != nil {
+		return errs.Wrap(err, "origination.resume: event %s", i.Event)
+	}
+	if !outcomes[0].Refused {
+		return d.deps.Store.Commit(ctx, paidWrites(i.Event, &row, d.deps.Clock.Now())...)
+	}
+	loan, err := d.deps.Store.Loan(ctx, i.Loan)
+	if err != nil {
+		return errs.Wrap(err, "origination.resume: event %s", i.Event)
+	}
+	p := &payment{row: loan, order: order, instruction: *i}
+	if p.terms, err = lending.DecodeContract(loan.Contract); err != nil {
+		return errs.Wrap(err, "origination.resume: event %s", i.Event)
+	}
+	_, err = d.unpaid(ctx, &file{row: row}, p, outcomes[0].Reason())
+	return err
+}
+
+// ResumeUndecided takes up the applications that a crash left without a decision, and returns how
+// many there were.
+func (d *Desk) ResumeUndecided(ctx context.Context) (int, error) {
+	for total := 0; ; {
+		rows, err := d.deps.Store.Undecided(ctx, resumePage)
+		if err != nil || len(rows) == 0 {
+			return total, err
+		}
+		for i := range rows {
+			if err := d.resumeOne(ctx, &rows[i]); err != nil {
+				return total, errs.Wrap(err, "origination.resume: application %s", rows[i].ID)
+			}
+			total++
+		}
+	}
+}
+
+func (d *Desk) resumeOne(ctx context.Context, row *store.Application) error {
+	f := &file{row: *row, began: d.deps.Clock.Now()}
+	if err := json.Unmarshal(row.Inputs, &f.stored); err != nil {
+		return errs.As(errs.Corrupt, err, "stored inputs")
+	}
+	f.truePD = f.stored.TruePD
+	var err error
+	if f.in, err = lending.DecodeInputs([]byte(f.stored.Inputs)); err != nil {
+		return err
+	}
+	if f.programme, err = d.programmeOf(ctx, &f.stored, &f.in); err != nil {
+		return err
+	}
+	f.decision = lending.Decide(&f.programme.Policy, &f.programme.Product, &f.in)
+	_, err = d.conclude(ctx, f)
+	return err
+}
+
+// programmeOf returns what an application was decided under, from the artefacts.
+func (d *Desk) programmeOf(ctx context.Context, stored *inputs, in *lending.Inputs) (*Programme, error) {
+	p := &Programme{}
+	_, body, err := d.deps.Store.Artefact(ctx, stored.Product)
+	if err != nil {
+		return nil, err
+	}
+	if p.Product, err = lending.DecodeProduct(body); err != nil {
+		return nil, err
+	}
+	if _, body, err = d.deps.Store.Artefact(ctx, stored.Policy); err != nil {
+		return nil, err
+	}
+	if p.Policy, err = lending.DecodePolicy(body, &p.Product); err != nil {
+		return nil, err
+	}
+	if p.Card, err = d.model(ctx, in.Scores.Card); err != nil {
+		return nil, err
+	}
+	if p.Forest, err = d.model(ctx, in.Scores.Model); err != nil {
+		return nil, err
+	}
+	p.Currency, err = money.CurrencyOf(p.Product.Currency)
+	return p, err
+}
+
+// model returns a model by digest: one of the catalogue's where it has it, else from the artefacts.
+func (d *Desk) model(ctx context.Context, digest lending.Digest) (*score.Model, error) {
+	for _, p := range d.deps.Catalogue {
+		for _, m := range []*score.Model{p.Card, p.Forest} {
+			if m.Digest() == digest {
+				return m, nil
+			}
+		}
+	}
+	_, body, err := d.deps.Store.Artefact(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return score.Load(body)
+}
+
+// Told is a decision with all that can be said about how it came about.
+type Told struct {
+	Decision lending.Decision
+	Inputs   lending.Inputs
+	Card     score.Result
+	Forest   score.Result
+	// Sentences of the models' reason codes.
+	Factors map[string]string
+}
+
+// Explain returns a stored decision with the contribution of every feature, computed again from the
+// stored features under the stored models.
+func (d *Desk) Explain(ctx context.Context, row *store.Application) (*Told, error) {
+	t := &Told{Factors: map[string]string{}}
+	var stored inputs
+	if err := json.Unmarshal(row.Inputs, &stored); err != nil {
+		return nil, errs.As(errs.Corrupt, err, "origination.explain: %s", row.ID)
+	}
+	var err error
+	if t.Inputs, err = lending.DecodeInputs([]byte(stored.Inputs)); err != nil {
+		return nil, errs.Wrap(err, "origination.explain: %s", row.ID)
+	}
+	if t.Decision, err = lending.DecodeDecision(row.Decision); err != nil {
+		return nil, errs.Wrap(err, "origination.explain: %s", row.ID)
+	}
+	for _, m := range []struct {
+		digest lending.Digest
+		into   *score.Result
+	}{{t.Inputs.Scores.Card, &t.Card}, {t.Inputs.Scores.Model, &t.Forest}} {
+		model, err := d.model(ctx, m.digest)
+		if err != nil {
+			return nil, errs.Wrap(err, "origination.explain: %s", row.ID)
+		}
+		if err := model.Score(stored.Features, m.into); err != nil {
+			return nil, errs.Wrap(err, "origination.explain: %s", row.ID)
+		}
+		for _, reason := range model.Spec().Reasons {
+			t.Factors[reason.Code] = reason.Sentence
+		}
+	}
+	return t, nil
+}
+
+// Replay computes a stored decision again: the features are scored by the models of the stored
+// digests, and the scores decided by the policy of the stored digest. It returns the decision so
+// computed, and where it or anything on the way differs from what is stored, what.
+func (d *Desk) Replay(ctx context.Context, row *store.Application) (computed lending.Decision,
+	difference string, _ error) {
+	var stored inputs
+	if err := json.Unmarshal(row.Inputs, &stored); err != nil {
+		return computed, "", errs.As(errs.Corrupt, err, "origination.replay: %s", row.ID)
+	}
+	in, err := lending.DecodeInputs([]byte(stored.Inputs))
+	if err != nil {
+		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
+	}
+	p, err := d.programmeOf(ctx, &stored, &in)
+	if err != nil {
+		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
+	}
+	scores, factors, err := p.score(stored.Features)
+	if err != nil {
+		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
+	}
+	before := in.Digest()
+	in.Scores, in.Factors = scores, factors
+	computed = lending.Decide(&p.Policy, &p.Product, &in)
+	switch {
+	case in.Digest() != before:
+		difference = "the scores of the stored features are not the stored scores"
+	case string(computed.Encode()) != string(row.Decision):
+		difference = "the decision of the stored scores is not the stored decision"
+	}
+	return computed, difference, nil
+}
