@@ -131,7 +131,7 @@ mapping never become features. With -o json, one object {name, kind, digest, row
 		if err != nil {
 			return err
 		}
-		params := paramsOf(&data, kind)
+		params := paramsOf(&data, kind, f.Rows())
 		bar := env.newProgress(-1, "training")
 		defer bar.finish()
 		params.Progress = func(int, int) { bar.add(1) }
@@ -158,14 +158,15 @@ mapping never become features. With -o json, one object {name, kind, digest, row
 	})
 }
 
-// paramsOf returns how to fit: for the synthetic merchants as the shipped models were.
-func paramsOf(data *dataSet, kind string) train.Params {
+// paramsOf returns how to fit: for the synthetic merchants as the shipped models were, else what
+// suits the number of rows.
+func paramsOf(data *dataSet, kind string, rows int) train.Params {
 	if data.synthetic {
 		params := merchant.Params(score.Kind(kind))
 		params.Seed = data.seed
 		return params
 	}
-	params := train.Default(score.Kind(kind))
+	params := train.ForRows(score.Kind(kind), rows)
 	params.Seed = data.seed
 	return params
 }
@@ -199,7 +200,7 @@ error, and for each protected column how its groups would be approved. With -o j
 		if err != nil {
 			return err
 		}
-		view, err := evaluation(f, model, paramsOf(&data, kind), folds, data.seed, approve)
+		view, err := evaluation(f, model, paramsOf(&data, kind, f.Rows()), folds, data.seed, approve)
 		if err != nil {
 			return err
 		}
@@ -374,7 +375,7 @@ func lendExplain(env *Env) *cobra.Command {
 		Use:   "explain NAME=VALUE...",
 		Short: "Show what each feature of a row adds to its score",
 		Long: `The contributions and the base add up to the score exactly. A feature that is not given is
-missing. With -o json, one object {Result, Lines}.`,
+missing. With -o json, one object {result, lines}.`,
 		Example: `  surety lend explain --model card.json LIMIT_BAL=20000 PAY_0=2 BILL_AMT1=3913`,
 		Args:    anyArgs,
 	}

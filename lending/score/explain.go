@@ -8,17 +8,17 @@ import (
 
 // Explanation is a result told feature by feature, for people.
 type Explanation struct {
-	Result Result
-	Lines  []Line // one for each feature, in the model's order
+	Result Result `json:"result"`
+	Lines  []Line `json:"lines"` // one for each feature, in the model's order
 }
 
 // Line is what one feature did.
 type Line struct {
-	Feature string
-	Value   string // as the feature writes it
-	Bin     string // the set of values treated alike that the value fell in
-	Amount  int64  // what it contributed, in the result's unit
-	Reason  string // the feature's reason code
+	Feature string `json:"feature"`
+	Value   string `json:"value"`  // as the feature writes it
+	Bin     string `json:"bin"`    // the set of values treated alike that the value fell in
+	Amount  int64  `json:"amount"` // what it contributed, in the result's unit
+	Reason  string `json:"reason"` // the feature's reason code
 }
 
 // Explain scores a row and says in which bin each value fell: for a scorecard the bin itself, for a

@@ -95,23 +95,23 @@ func (m *Model) Spec() *Spec { return m.spec }
 // Result is what a model says about one row. It is filled by Score and may be used again, which
 // saves its memory; its slices are valid until then.
 type Result struct {
-	Kind        Kind
-	ScorePoints int32 // on the common scale: 600 is 50 to 1, 20 more double the odds
-	PDMicro     int64 // probability of default in parts per million, 1 to 999,999
+	Kind        Kind  `json:"kind"`
+	ScorePoints int32 `json:"points"` // on the common scale: 600 is 50 to 1, 20 more double the odds
+	PDMicro     int64 `json:"pd_ppm"` // probability of default in parts per million, 1 to 999,999
 
 	// Score is the sum itself, in Kind.Unit: points, or millionths of log-odds of good. It is Base
 	// plus the amounts of all Contributions, exactly.
-	Score int64
-	Base  int64
+	Score int64 `json:"score"`
+	Base  int64 `json:"base"`
 
 	// Contributions has one entry for each feature, in the model's order. A negative amount is
 	// adverse. The neutral value, against which points are lost, is that of a row about which
 	// nothing is known: for a scorecard WOE zero, for a forest the mean over its training rows.
-	Contributions []Contribution
+	Contributions []Contribution `json:"contributions"`
 
 	// Reasons are the principal adverse reasons, at most TopReasons, the worst first: reason codes
 	// whose features together contributed less than zero. Equal ones stand in order of code.
-	Reasons []Reason
+	Reasons []Reason `json:"reasons"`
 
 	byReason []int64 // scratch: the sum of contributions under each code
 	ordinals []int64 // scratch: what the splits of a forest compare
@@ -119,16 +119,16 @@ type Result struct {
 
 // Contribution is what one feature added to the score.
 type Contribution struct {
-	Feature string
-	Amount  int64 // in the result's unit
+	Feature string `json:"feature"`
+	Amount  int64  `json:"amount"` // in the result's unit
 }
 
 // Reason is one principal reason against the applicant.
 type Reason struct {
-	Code     string
-	Sentence string
-	Feature  string // the feature of the code that contributed least
-	Amount   int64  // the sum over the code's features, below zero, in the result's unit
+	Code     string `json:"code"`
+	Sentence string `json:"sentence"`
+	Feature  string `json:"feature"` // the feature of the code that contributed least
+	Amount   int64  `json:"amount"`  // the sum over the code's features, below zero, in its unit
 }
 
 // Score fills out with what the model says about a row of values, one for each of Features and in

@@ -103,7 +103,8 @@ func TestMeasureByDefinition(t *testing.T) {
 func TestMeasureAtTheEdges(t *testing.T) {
 	perfect := &Sample{Scores: []int64{1, 2, 3, 4}, PD: []int64{999_999, 999_999, 1, 1},
 		Bad: []bool{true, true, false, false}}
-	if m := Measure(perfect); m.AUC != 1_000_000 || m.KS != 1_000_000 || m.Gini != 1_000_000 || m.ECE > 1 {
+	m := Measure(perfect)
+	if m.AUC != 1_000_000 || m.KS != 1_000_000 || m.Gini != 1_000_000 || m.ECE > 1 {
 		t.Errorf("a perfect sample measures %+v", m)
 	}
 	for name, s := range map[string]*Sample{
@@ -349,9 +350,9 @@ func mustMapping(t *testing.T) *frame.Mapping {
 }
 
 // reference is what logistic regression, a WOE scorecard and XGBoost of the usual Python libraries
-// reach on the public data sets, with all columns as features, in 5-fold stratified cross-validation
-// with seed 42: figures computed beforehand, as millionths. The floors are what ours must reach with
-// the protected columns left out.
+// reach on the public data sets, with all columns as features, in 5-fold stratified
+// cross-validation with seed 42: figures computed beforehand, as millionths. The floors are what
+// ours must reach with the protected columns left out.
 var reference = []struct {
 	mapping, file                       string
 	logistic, woe, xgboost              Micro // AUC

@@ -8,21 +8,24 @@ import (
 
 // Fairness is what a cut-off does to the groups of one protected attribute.
 type Fairness struct {
-	Column    string
-	Groups    []Group
-	Reference string // the group of the highest approval rate among those large enough
-	Adverse   bool   // a group large enough is approved at less than four fifths of that rate
+	Column string  `json:"column"`
+	Groups []Group `json:"groups"`
+
+	// Reference is the group of the highest approval rate among those large enough. Adverse says
+	// that a group large enough is approved at less than four fifths of that rate.
+	Reference string `json:"reference"`
+	Adverse   bool   `json:"adverse"`
 }
 
 // Group is one group of a protected attribute.
 type Group struct {
-	Name     string
-	Rows     int64
-	BadRate  Micro // what happened
-	MeanPD   Micro // what the model expected
-	Approved Micro // share of the group at or above the cut-off
-	Impact   Micro // Approved / that of the reference group; 0 where the group is too small
-	Small    bool  // below MinGroupPermille of the rows
+	Name     string `json:"name"`
+	Rows     int64  `json:"rows"`
+	BadRate  Micro  `json:"bad_rate_micro"` // what happened
+	MeanPD   Micro  `json:"mean_pd_micro"`  // what the model expected
+	Approved Micro  `json:"approved_micro"` // share of the group at or above the cut-off
+	Impact   Micro  `json:"impact_micro"`   // Approved / that of Reference; 0 where Small
+	Small    bool   `json:"small"`          // below MinGroupPermille of the rows
 }
 
 // CutOff returns the least points at which at most the given share of a sample is approved, in

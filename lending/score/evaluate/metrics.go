@@ -34,14 +34,15 @@ type Sample struct {
 
 // Metrics is how well a sample's scores and probabilities fit its ends.
 type Metrics struct {
-	Rows, Bad int64
-	AUC       Micro // share of pairs of a good and a bad row in which the good one scores higher
-	KS        Micro // greatest distance between the score distributions of good and bad
-	Gini      Micro // 2 AUC - 1
-	Brier     Micro // mean square of probability less outcome
-	ECE       Micro // mean distance of probability from bad share over Bands bands
-	MeanPD    Micro
-	PSI       Micro // shift of the scores against those the model was trained on; 0 if not compared
+	Rows   int64 `json:"rows"`
+	Bad    int64 `json:"bad"`
+	AUC    Micro `json:"auc_micro"`   // share of pairs of good and bad in which good scores higher
+	KS     Micro `json:"ks_micro"`    // greatest distance between the distributions of good and bad
+	Gini   Micro `json:"gini_micro"`  // 2 AUC - 1
+	Brier  Micro `json:"brier_micro"` // mean square of probability less outcome
+	ECE    Micro `json:"ece_micro"`   // mean distance of probability from bad share over Bands bands
+	MeanPD Micro `json:"mean_pd_micro"`
+	PSI    Micro `json:"psi_micro"` // shift from the scores of the rows trained on; 0 if not compared
 }
 
 // Score returns what a model says about the rows of a frame. The frame's features are aligned to

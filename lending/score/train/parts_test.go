@@ -238,7 +238,8 @@ func TestRankLevels(t *testing.T) {
 	b := &booster{params: &p.Forest, frame: f, stream: portable.NewStream(1)}
 	b.splitRows()
 	ranks := b.rankLevels(3)
-	if fmt.Sprint(f.Features[3].Levels) != "[bar farm mill shop zoo]" || ranks[0] != 0 || ranks[4] != 4 {
-		t.Errorf("levels %v have ranks %d, want bar riskiest and zoo safest", f.Features[3].Levels, ranks)
+	levels := f.Features[3].Levels
+	if fmt.Sprint(levels) != "[bar farm mill shop zoo]" || ranks[0] != 0 || ranks[4] != 4 {
+		t.Errorf("levels %v have ranks %d, want bar riskiest and zoo safest", levels, ranks)
 	}
 }

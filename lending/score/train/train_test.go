@@ -279,7 +279,8 @@ func TestRefusalsInOrder(t *testing.T) {
 		{"feature_permille is 0", &forest, func() { forest.Forest.FeaturePermille = 1 }},
 		{"patience is 0", &forest, func() { forest.Forest.Patience = 1 }},
 	} {
-		if _, err := Fit(data, *c.p); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), c.want) {
+		_, err := Fit(data, *c.p)
+		if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), c.want) {
 			t.Fatalf("got %v, want %q", err, c.want)
 		}
 		c.mend()
