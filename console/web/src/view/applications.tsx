@@ -10,6 +10,7 @@ import { Amount, Id, Origin, Status, Time } from "./text";
 const columns: Column<Application>[] = [
   { head: "received", keep: true, cell: (a) => <Time at={a.receivedAt} /> },
   { head: "application", cell: (a) => <Id id={a.id} page="application" /> },
+  { head: "outcome", cell: (a) => <Status of={a.status} /> },
   {
     head: "asked for",
     kind: "num",
@@ -21,7 +22,6 @@ const columns: Column<Application>[] = [
       </>
     ),
   },
-  { head: "outcome", cell: (a) => <Status of={a.status} /> },
   {
     head: "points",
     kind: "num",
