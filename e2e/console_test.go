@@ -397,6 +397,7 @@ func TestCommandsOnPages(t *testing.T) {
 		t.Fatalf("no pages: %v", err)
 	}
 	command := regexp.MustCompile("command=(?:\"|\\{`)surety ([^\"`]+)")
+	value := regexp.MustCompile(`\$\{.*?(\}|$)`) // filled in by the page
 	word, flag := regexp.MustCompile(`^[a-z][a-z-]*$`), regexp.MustCompile(`--[a-z-]+`)
 	seen := 0
 	for _, source := range sources {
@@ -407,7 +408,7 @@ func TestCommandsOnPages(t *testing.T) {
 		for _, found := range command.FindAllStringSubmatch(string(data), -1) {
 			seen++
 			var words []string
-			for _, next := range strings.Fields(found[1]) {
+			for _, next := range strings.Fields(value.ReplaceAllString(found[1], " - ")) {
 				if !word.MatchString(next) {
 					break
 				}

@@ -1,12 +1,13 @@
 // How the console is built: one HTML file and hashed assets into ../dist, which the Go package
 // embeds. `npm run dev` serves the sources and passes API calls on to a running node, by default
-// the one at http://127.0.0.1:8310; SURETY_ADDRESS names another.
+// the one at http://127.0.0.1:7310; SURETY_ADDRESS names another.
 import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vitest/config";
 
 const bundle = fileURLToPath(new URL("../dist/", import.meta.url));
-const node = process.env.SURETY_ADDRESS ?? "http://127.0.0.1:8310";
+// The node refuses what a page of another origin sends, so its own origin is put in.
+const node = process.env.SURETY_ADDRESS ?? "http://127.0.0.1:7310";
 
 // dist/ holds the committed placeholder beside the bundle, so it is cleaned by name.
 const clean: Plugin = {
@@ -33,8 +34,7 @@ export default defineConfig({
   },
   server: {
     proxy: {
-      "^/surety\\.": node,
-      "/events": node,
+      "^/(surety\\.|events)": { target: node, changeOrigin: true, headers: { Origin: node } },
     },
   },
   test: {

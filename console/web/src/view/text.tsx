@@ -97,6 +97,9 @@ export function Twin(props: { command: string }) {
   );
 }
 
+// The codes that another token may turn into an answer.
+const tokenCodes = ["unauthenticated", "permission_denied", "unauthorized", "forbidden"];
+
 /** What went wrong, and what to quote when asking about it. */
 export function Problem(props: { failure: Failure | undefined; retry?: () => void }) {
   if (!props.failure) return null;
@@ -110,6 +113,12 @@ export function Problem(props: { failure: Failure | undefined; retry?: () => voi
           <>
             {", request "}
             <code>{requestId}</code>
+          </>
+        )}
+        {tokenCodes.includes(code) && (
+          <>
+            {"; "}
+            <a href={address("freezes")}>enter a token</a>
           </>
         )}
         {props.retry && (
