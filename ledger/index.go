@@ -16,9 +16,11 @@ import (
 const (
 	// segmentSlots makes a segment 32 KiB, the largest size the allocator does not round up.
 	segmentSlots = 4094
-	// segmentFull is the load at which a segment splits: three quarters, where a miss still ends
-	// within a cache line or two.
-	segmentFull = segmentSlots * 3 / 4
+	// segmentLeast to segmentMost are the loads at which segments split, 9/16 to 25/32, where a miss
+	// still ends within a cache line or two. Each segment has its own, or all would fill up and
+	// split at about the same time, which would show as a slow second every doubling.
+	segmentLeast = segmentSlots * 18 / 32
+	segmentMost  = segmentSlots * 25 / 32
 	// homeBits of the tag, the lowest, choose the home slot; the rest choose the segment.
 	homeBits = 12
 	// depthMax bounds the directory at 2^20 segments, three thousand million keys: as many as a
@@ -28,9 +30,24 @@ const (
 
 type segment struct {
 	count uint32
-	depth uint32 // the number of leading tag bits that all keys here share
-	_     uint64
+	depth uint32               // the number of leading tag bits that all keys here share
+	limit uint64               // the count at which it splits
 	slots [segmentSlots]uint64 // tag<<32 | reference; zero is empty
+}
+
+// newSegment returns the empty segment for the keys whose tags begin with depth bits of prefix.
+func newSegment(prefix, depth uint32) *segment {
+	g := new(segment)
+	g.become(prefix, depth)
+	return g
+}
+
+// become sets what a segment is for, which also decides when it splits.
+func (g *segment) become(prefix, depth uint32) {
+	const steps = 8
+	step := prefix * 0x9e3779b1 >> 29
+	g.depth = depth
+	g.limit = uint64(segmentLeast + step*(segmentMost-segmentLeast)/(steps-1))
 }
 
 type index struct {
@@ -42,7 +59,7 @@ type index struct {
 
 func newIndex(seed uint64) index {
 	return index{
-		directory: []*segment{new(segment)},
+		directory: []*segment{newSegment(0, 0)},
 		key:       [2]uint64{scramble(seed ^ 0x9e3779b97f4a7c15), scramble(seed ^ 0xd1b54a32d192ed03)},
 	}
 }
@@ -79,6 +96,13 @@ func (x *index) touch(tag uint32) uint64 {
 	return x.directory[tag>>(32-x.depth)].slots[home(tag)]
 }
 
+// first returns the first reference under the tag, zero where there is none. It may be of another
+// key.
+func (x *index) first(tag uint32) uint32 {
+	p := x.probe(tag)
+	return p.next()
+}
+
 // next returns the next reference under the tag, or zero where there is none; the probe then stands
 // on the empty slot that ended the search.
 func (p *probe) next() uint32 {
@@ -105,7 +129,7 @@ func (p *probe) next() uint32 {
 func (x *index) insert(p *probe, reference uint32) {
 	p.segment.slots[p.slot] = uint64(p.tag)<<32 | uint64(reference)
 	p.segment.count++
-	if p.segment.count >= segmentFull {
+	if uint64(p.segment.count) >= p.segment.limit {
 		x.split(p.segment, p.tag)
 	}
 }
@@ -176,8 +200,10 @@ func (x *index) split(full *segment, tag uint32) {
 		x.spare = new(segment)
 	}
 	*x.spare = *full
-	sibling := &segment{depth: full.depth + 1}
-	full.slots, full.count, full.depth = [segmentSlots]uint64{}, 0, full.depth+1
+	prefix := tag >> (32 - full.depth) << 1
+	sibling := newSegment(prefix|1, full.depth+1)
+	full.slots, full.count = [segmentSlots]uint64{}, 0
+	full.become(prefix, full.depth+1)
 	for _, slot := range x.spare.slots {
 		if slot == 0 {
 			continue
@@ -218,7 +244,7 @@ func (x *index) double() {
 
 // reserve splits segments until n keys fit without a further split, give or take chance.
 func (x *index) reserve(n int) {
-	for x.depth < depthMax && n > len(x.directory)*(segmentFull*7/8) {
+	for x.depth < depthMax && n > len(x.directory)*(segmentLeast*7/8) {
 		x.double()
 		for i := 0; i < len(x.directory); i += 2 {
 			x.split(x.directory[i], uint32(i)<<(32-x.depth))

@@ -75,9 +75,14 @@ func (l *load) opening() []ledger.Account {
 	return accounts
 }
 
+// freeze stops a code that no transfer has, or tries to with an expiry long past.
 func (l *load) freeze() ledger.Freeze {
-	return ledger.Freeze{ID: l.id(), AccountID: l.account(), Actor: ident.ID{Lo: 1}, Reason: 1,
-		Scope: ledger.FreezeAccount, Sides: ledger.FreezeCredits, ExpiresAt: 1}
+	z := ledger.Freeze{ID: l.id(), Actor: ident.ID{Lo: 1}, Reason: 1, Scope: ledger.FreezeCode,
+		Ledger: eur, Code: 99}
+	if l.random.IntN(3) == 0 {
+		z.ExpiresAt = 1
+	}
+	return z
 }
 
 func (l *load) transfer(more bool) ledger.Transfer {
