@@ -9,10 +9,10 @@ import (
 // lends the principal, puts it into the customer's account and takes the fee from there. The
 // reservation is the id of the transfer that reserved the limit.
 func (l *Loan) Disburse(e Event, reservation ident.ID) (Loan, Act, Result) {
-	next, result := l.begin(e, Approved)
-	if result == Applied && reservation.IsZero() {
-		result = EventIDMissing
+	if reservation.IsZero() || reservation == ident.Max {
+		return *l, Act{}, EventIDMissing
 	}
+	next, result := l.begin(e, Approved)
 	if result == Applied && e.On != l.Contract.Offer.Start {
 		result = DateEarlier
 	}

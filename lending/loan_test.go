@@ -65,6 +65,7 @@ type borrower struct {
 	books books
 	count uint64
 	acts  []Act
+	to    clock.Date // up to which interest was accrued
 }
 
 func (b *borrower) event(on clock.Date) Event {
@@ -82,6 +83,15 @@ func (b *borrower) done(next Loan, act Act, result Result) {
 	b.books.post(b, act.Legs)
 	b.books.hold(b, &b.loan)
 	b.acts = append(b.acts, act)
+	switch act.Kind {
+	case LoanDisbursed:
+		b.to = act.On
+	case InterestAccrued: // no day twice, none left out
+		if act.From != b.to || act.To < act.From {
+			b.Fatalf("interest for [%s, %s) after %s", act.From, act.To, b.to)
+		}
+		b.to = act.To
+	}
 }
 
 func (b *borrower) on(text string) clock.Date { return date(b, text) }

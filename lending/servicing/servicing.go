@@ -171,6 +171,7 @@ type undo struct {
 	Status     string     `json:"status"`
 	State      []byte     `json:"state"`
 	NextAction clock.Date `json:"next_action"`
+	OldestDue  clock.Date `json:"oldest_due"`
 	Reference  string     `json:"reference,omitempty"`
 }
 
@@ -182,7 +183,7 @@ func (d *Desk) record(ctx context.Context, f *file, next *lending.Loan, act *len
 		e.Facts[name] = fact
 	}
 	back, err := json.Marshal(undo{Status: f.row.Status, State: f.row.State,
-		NextAction: f.row.NextAction, Reference: m.undone})
+		NextAction: f.row.NextAction, OldestDue: f.row.OldestDue, Reference: m.undone})
 	if err != nil {
 		return errs.As(errs.Internal, err, "servicing.record")
 	}
@@ -209,6 +210,10 @@ func (f *file) after(next *lending.Loan) store.Loan {
 	row := f.row
 	row.State, row.Status = next.Encode(), next.Status.String()
 	row.NextAction = nextAction(&row, next)
+	row.OldestDue = 0
+	if len(next.Dues) > 0 {
+		row.OldestDue = next.Dues[0].On
+	}
 	return row
 }
 
@@ -270,7 +275,8 @@ func (d *Desk) Resume(ctx context.Context, i *store.Instruction) error {
 	if err != nil {
 		return err
 	}
-	row.Status, row.State, row.NextAction = back.Status, back.State, back.NextAction
+	row.Status, row.State = back.Status, back.State
+	row.NextAction, row.OldestDue = back.NextAction, back.OldestDue
 	return d.withdraw(ctx, row, f.subject(), i.Event, f.loan.On, back.Reference, outcomes[0].Reason())
 }
 
