@@ -6,6 +6,7 @@ import "github.com/spf13/cobra"
 // function, and a line here.
 func table(env *Env) []*cobra.Command {
 	return []*cobra.Command{
+		upCommand(env),
 		traceCommand(env),
 		ledgerCommand(env),
 		lendCommand(env),

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 
@@ -26,6 +27,7 @@ const (
 // while nobody does.
 type stream struct {
 	clock wallclock.Clock
+	log   *slog.Logger
 	board func(context.Context) *nodev1.Board
 
 	mu       sync.Mutex
@@ -33,8 +35,8 @@ type stream struct {
 	arrived  chan struct{} // signals run that somebody watches
 }
 
-func newStream(clock wallclock.Clock, board func(context.Context) *nodev1.Board) *stream {
-	return &stream{clock: clock, board: board, watchers: make(map[chan []byte]struct{}),
+func newStream(clock wallclock.Clock, log *slog.Logger, board func(context.Context) *nodev1.Board) *stream {
+	return &stream{clock: clock, log: log, board: board, watchers: make(map[chan []byte]struct{}),
 		arrived: make(chan struct{}, 1)}
 }
 
@@ -112,7 +114,7 @@ func (s *stream) serve(closing <-chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		watcher, err := s.join()
 		if err != nil {
-			edge.WriteError(w, r, nil, err)
+			edge.WriteError(w, r, s.log, err)
 			return
 		}
 		defer s.leave(watcher)
