@@ -9,7 +9,8 @@ export interface Row {
 
 /**
  * The rows of two records given as JSON, expected and found, in the order of their fields. A field
- * differs where the guard says so or the texts do. Null where either is neither empty nor a record.
+ * differs where the guard says so, or where both have it and the texts differ: what was found also
+ * has a time and a place that nobody expected. Null where either is neither empty nor a record.
  */
 export function compare(expected: string, found: string, named: readonly string[]): Row[] | null {
   const [left, right] = [flatten(expected), flatten(found)];
@@ -18,7 +19,8 @@ export function compare(expected: string, found: string, named: readonly string[
   return fields.map((field) => {
     const [e, f] = [left.get(field), right.get(field)];
     const says = named.some((name) => name === field || field.startsWith(name + "."));
-    return { field, expected: e, found: f, differs: says || e !== f };
+    const both = e !== undefined && f !== undefined;
+    return { field, expected: e, found: f, differs: says || (both && e !== f) };
   });
 }
 

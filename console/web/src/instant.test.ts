@@ -57,5 +57,6 @@ test("counts, days and bytes", () => {
   expect(instant.dayNumber(20_513)).toBe("2026-03-01");
   expect(instant.dayNumber(0)).toBe("");
   expect(instant.bytes(512)).toBe("512 B");
+  expect(instant.ppm(31_240)).toBe("3.12 %");
   expect(instant.bytes(193_148_518)).toBe("184.2 MiB");
 });

@@ -1,4 +1,4 @@
-// Instants, spans and counts as people read them. The wire's instants are RFC 3339 in UTC with
+// Instants, spans, counts and shares as people read them. The wire's instants are RFC 3339 in UTC with
 // nanoseconds; the browser's own clock is used for spans only, since it may be wrong.
 
 /** "14:03:07" in local time, or with the day in front where it is not today. */
@@ -69,6 +69,11 @@ export function count(value: number): string {
   return Math.trunc(value)
     .toString()
     .replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** A probability in parts per million as a percentage: "3.12 %". */
+export function ppm(value: number): string {
+  return `${(value / 10_000).toFixed(2)} %`;
 }
 
 /** Bytes in binary units with one decimal: "184.2 MiB". */

@@ -61,8 +61,15 @@ export interface Answer<T> {
   set: (value: T) => void;
 }
 
-/** Asks when the page opens, when a key changes, and on reload. The last question wins. */
-export function useAnswer<T>(ask: () => Promise<T>, keys: readonly unknown[]): Answer<T> {
+/**
+ * Asks when the page opens, when a key changes, and on reload. The last question wins. When a key
+ * changes the old answer goes, unless keep says that it is about the same thing.
+ */
+export function useAnswer<T>(
+  ask: () => Promise<T>,
+  keys: readonly unknown[],
+  keep = false,
+): Answer<T> {
   const [state, setState] = useState<{ value?: T; failure?: Failure; loading: boolean }>({
     loading: true,
   });
@@ -77,7 +84,7 @@ export function useAnswer<T>(ask: () => Promise<T>, keys: readonly unknown[]): A
         setState((old) => ({ ...old, failure: asFailure(error), loading: false })),
     );
   }, keys);
-  useEffect(() => run(true), [run]);
+  useEffect(() => run(!keep), [run]);
   useEffect(() => onTokenChange(() => run(false)), [run]);
   useEffect(() => () => void question.current++, []);
   return {

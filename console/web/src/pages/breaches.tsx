@@ -179,16 +179,25 @@ function Value(props: { of: string | undefined }) {
 }
 
 function Records(props: { rows: Row[] }) {
-  if (props.rows.length === 0) return <p class="faint">Neither record was kept.</p>;
+  const { rows } = props;
+  if (rows.length === 0) return <p class="faint">Neither record was kept.</p>;
   return (
-    <Table
-      label="Both records, field by field"
-      class="records"
-      columns={recordColumns}
-      rows={props.rows}
-      keyOf={(row) => row.field}
-      classOf={(row) => (row.differs ? "differs" : "")}
-    />
+    <>
+      {rows.every((row) => row.expected === undefined) && (
+        <p class="late">Nothing of the kind was expected.</p>
+      )}
+      {rows.every((row) => row.found === undefined) && (
+        <p class="late">Nothing of the kind was found.</p>
+      )}
+      <Table
+        label="Both records, field by field"
+        class="records"
+        columns={recordColumns}
+        rows={rows}
+        keyOf={(row) => row.field}
+        classOf={(row) => (row.differs ? "differs" : "")}
+      />
+    </>
   );
 }
 

@@ -1,6 +1,6 @@
 // Applications as a table, on the board and on their own page.
 
-import { micros } from "../instant";
+import { micros, ppm } from "../instant";
 import { currencyOfCode } from "../money";
 import { address } from "../route";
 import type { Application } from "../wire";
@@ -23,10 +23,11 @@ const columns: Column<Application>[] = [
     ),
   },
   {
-    head: "points",
+    head: "default",
     kind: "num",
+    keep: true,
     cell: (a) =>
-      a.decision && <a href={address("application", a.id)}>{a.decision.points}</a>,
+      a.decision && <a href={address("application", a.id)}>{ppm(a.decision.pdPpm)}</a>,
   },
   {
     head: "took",

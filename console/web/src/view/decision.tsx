@@ -3,7 +3,7 @@
 
 import type { Application, Decision, Reason } from "../wire";
 import { currencyOfCode } from "../money";
-import { count, micros } from "../instant";
+import { count, micros, ppm } from "../instant";
 import { sumOf, type Sum } from "../score";
 import { Bar } from "./chart";
 import { Table } from "./table";
@@ -136,10 +136,6 @@ function Digests(props: { decision: Decision }) {
 // Points are the better the higher; log-odds of default are the better the lower.
 function speaksFor(term: Reason): boolean {
   return term.source === "model" ? term.contribution < 0 : term.contribution > 0;
-}
-
-function ppm(value: number): string {
-  return `${(value / 10_000).toFixed(2)} %`;
 }
 
 function points(value: number): string {

@@ -23,10 +23,11 @@ export function LoanPostings(props: { events: LoanEvent[] }) {
   const posting = props.events.filter((event) => mayPost(event.kind));
   const events = posting.slice(-eventsMax);
   const key = events.map((event) => event.id).join();
-  const answer = useAnswer(() => postingsOf(events), [key]);
+  const answer = useAnswer(() => postingsOf(events), [key], true);
   const accounts = useAnswer(
     () => classesOf(answer.value?.map((posting) => posting.transfer) ?? []),
     [answer.value],
+    true,
   );
   return (
     <Section title="Postings">

@@ -1,6 +1,7 @@
 // The path of a loan or application through every part, from the evidence log: what was recorded,
 // when, and whether the log's proof of it was checked.
 
+import { useEffect } from "preact/hooks";
 import { evidence } from "../api";
 import { kindWords } from "../book";
 import { count } from "../instant";
@@ -8,9 +9,18 @@ import { useAnswer } from "../use";
 import type { Step } from "../wire";
 import { Id, Loading, Pill, Problem, Section, Time, Twin } from "./text";
 
+// The log follows what happens by a moment, and the guard by another: a page that opens right after
+// an act looks again for a while.
+const againMillis = [500, 1_000, 2_000, 4_000, 8_000];
+
 export function TraceView(props: { id: string; version?: unknown }) {
-  const answer = useAnswer(() => evidence.trace(props.id), [props.id, props.version]);
+  const answer = useAnswer(() => evidence.trace(props.id), [props.id]);
+  useEffect(() => {
+    const timers = againMillis.map((millis) => setTimeout(answer.reload, millis));
+    return () => timers.forEach(clearTimeout);
+  }, [props.id, props.version]);
   const steps = answer.value?.steps ?? [];
+  const absent = answer.failure?.code === "not_found";
   const proved = steps.filter((step) => step.proved).length;
   return (
     <Section
@@ -23,9 +33,9 @@ export function TraceView(props: { id: string; version?: unknown }) {
         )
       }
     >
-      <Problem failure={answer.failure} retry={answer.reload} />
-      {!answer.value && answer.loading && <Loading what="the trace" />}
-      {answer.value && steps.length === 0 && (
+      {!absent && <Problem failure={answer.failure} retry={answer.reload} />}
+      {!answer.value && !absent && answer.loading && <Loading what="the trace" />}
+      {steps.length === 0 && (answer.value || absent) && (
         <p class="faint">
           Nothing in the log yet.{" "}
           <button type="button" class="link" onClick={answer.reload}>
