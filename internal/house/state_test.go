@@ -124,7 +124,9 @@ type reach struct {
 
 // reaches are calls that would go behind an interface, or behind the caller's back.
 var reaches = [...]reach{
-	{"time.Now", "sys/wallclock", "take a wallclock.Clock, so that a test can move time"},
+	// The deadlines of connections are instants of the kernel's clock and no other.
+	{"time.Now", "sys/wallclock ledger/client ledger/server",
+		"take a wallclock.Clock, so that a test can move time"},
 	{"time.Sleep", "", "wait on an event, or on a timer of the clock"},
 	{"time.Tick", "", "it cannot be stopped: take a timer of the clock"},
 	{"time.After", "", "take a timer of the clock"},
