@@ -4,12 +4,31 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	evidencev1 "surety/api/evidence/v1"
 	"surety/api/evidence/v1/evidencev1connect"
+	"surety/evidence"
+	"surety/evidence/tlog"
 )
+
+// evidenceCommand is the group of the evidence log.
+func evidenceCommand(env *Env) *cobra.Command {
+	return part(&cobra.Command{
+		Use:   "evidence",
+		Short: "Export, verify and erase",
+		Long: `Every step of every loan is a record in a log that only grows, under a Merkle tree and signed
+checkpoints. These commands take proofs out of it, check them without it, and erase what is
+personal.`,
+		Example: `  surety evidence export 0196f0c2a5f07c0b9d6d1b8f2f0c9a11 --out loan.bundle
+  surety evidence verify loan.bundle
+  surety evidence check`,
+	}, evidenceExport(env), evidenceVerify(env), evidenceCheckpoint(env), evidenceCheck(env),
+		evidenceErase(env))
+}
 
 func (t *target) evidence() (evidencev1connect.EvidenceServiceClient, error) {
 	client, base, err := t.http()
@@ -101,6 +120,109 @@ it on any machine, with nothing but the log's public key.`,
 		}
 		env.note("%s: %d bytes; check it with: surety evidence verify %s", out, len(response.Bundle), out)
 		return nil
+	})
+}
+
+func evidenceVerify(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Check a bundle, offline",
+		Long: `Checks every record, payload, proof and signature of a bundle against the log's public key, and
+nothing else. Without --key the key of --data-dir is taken: for a bundle from elsewhere, give the
+key that you got by another way. Exit status 1 names the first fault. With -o json, one object
+{origin, size, records, payloads, withheld, inner, earlier}.`,
+		Example: `  surety evidence verify loan.bundle
+  surety evidence verify loan.bundle --key "surety.local/log+4f2b1c9a+AZ..."`,
+		Args: exactArgs("BUNDLE"),
+	}
+	var dataDir, key string
+	dataDirFlag(env, c.Flags(), &dataDir)
+	c.Flags().StringVar(&key, "key", "", "the log's public key (default: that of --data-dir)")
+	return verb(env, c, func(_ context.Context, env *Env, args []string) error {
+		trusted, err := trustedKey(key, dataDir)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(args[0])
+		if err != nil {
+			return fileError(err, "bundle")
+		}
+		bundle, err := evidence.DecodeBundle(data)
+		if err != nil {
+			return err
+		}
+		report, err := evidence.Verify(bundle, trusted)
+		if err != nil {
+			return err
+		}
+		view := verifiedView{Origin: report.Checkpoint.Origin, Size: report.Checkpoint.Size,
+			Records: len(report.Records), Payloads: report.Payloads, Withheld: report.Withheld,
+			Inner: report.Inner, Earlier: report.Earlier}
+		return env.show(view, view.write)
+	})
+}
+
+// verifiedView is what a verified bundle has shown.
+type verifiedView struct {
+	Origin   string `json:"origin"`
+	Size     uint64 `json:"size"`
+	Records  int    `json:"records"`
+	Payloads int    `json:"payloads"`
+	Withheld int    `json:"withheld"`
+	Inner    int    `json:"inner"`
+	Earlier  uint64 `json:"earlier,omitempty"`
+}
+
+func (v verifiedView) write(w io.Writer) error {
+	return writePairs(w, pair{"verified", "yes"}, pair{"log", v.Origin},
+		pair{"tree", strconv.FormatUint(v.Size, 10) + " records"},
+		pair{"records", strconv.Itoa(v.Records) + " included in the signed tree, none left out"},
+		pair{"payloads", strconv.Itoa(v.Payloads) + " match their records, " +
+			strconv.Itoa(v.Withheld) + " withheld"},
+		pair{"transfers", strconv.Itoa(v.Inner) + " shown to be in their ledger batch"})
+}
+
+// trustedKey reads the key to check against.
+func trustedKey(text, dataDir string) (evidence.Key, error) {
+	if text != "" {
+		return evidence.ParseKey(text)
+	}
+	return tlog.ReadKey(filepath.Join(dataDir, "evidence"))
+}
+
+func evidenceCheck(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Read the whole log on disk again and compare it with its checkpoint",
+		Long: `Computes the tree from every record and payload on disk. A damaged file or record is named. It
+takes about a minute for a million records and may run beside the node. With -o json, one object.`,
+		Example: `  surety evidence check --data-dir /var/lib/surety`,
+		Args:    noArgs,
+	}
+	var dataDir, key string
+	dataDirFlag(env, c.Flags(), &dataDir)
+	c.Flags().StringVar(&key, "key", "", "the log's public key (default: that of --data-dir)")
+	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
+		trusted, err := trustedKey(key, dataDir)
+		if err != nil {
+			return err
+		}
+		bar := env.newProgress(-1, "records")
+		defer bar.finish()
+		last := uint64(0)
+		audit, err := tlog.Verify(ctx, filepath.Join(dataDir, "evidence"), trusted,
+			func(done, _ uint64) {
+				bar.add(int64(done - last))
+				last = done
+			})
+		if err != nil {
+			return err
+		}
+		return env.show(audit, func(w io.Writer) error {
+			return writePairs(w, pair{"verified", "yes"}, pair{"log", trusted.Origin()},
+				pair{"records", audit.Checkpoint.Size}, pair{"payloads", audit.Payloads},
+				pair{"sealed", audit.Sealed}, pair{"sources", audit.Sources})
+		})
 	})
 }
 

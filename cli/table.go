@@ -10,6 +10,7 @@ func table(env *Env) []*cobra.Command {
 		traceCommand(env),
 		ledgerCommand(env),
 		lendCommand(env),
+		evidenceCommand(env),
 		accessCommand(env),
 		configCommand(env),
 		doctorCommand(env),

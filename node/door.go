@@ -111,7 +111,8 @@ func (n *Node) handler() (http.Handler, error) {
 	mux.Handle(ledgerv1connect.NewLedgerServiceHandler(
 		ledgerapi.New(n.ledger, n.deps.Clock, n.idents), options))
 	mux.Handle(evidencev1connect.NewEvidenceServiceHandler(
-		&evidenceService{log: n.evidence, ledger: n.ledger, vault: n.vault}, options))
+		&evidenceService{log: n.evidence, ledger: n.ledger, vault: n.vault, records: n.records,
+			clock: n.deps.Clock}, options))
 	mux.Handle(nodev1connect.NewNodeServiceHandler(n, options))
 	mux.HandleFunc("GET /events", n.stream.serve(n.closing))
 	mux.HandleFunc("GET /healthz", n.health)

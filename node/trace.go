@@ -22,6 +22,8 @@ import (
 	"surety/evidence/vault"
 	"surety/ledger"
 	"surety/ledger/replica"
+	"surety/lending/store"
+	"surety/sys/wallclock"
 )
 
 const (
@@ -34,9 +36,46 @@ const (
 // evidenceService serves the evidence log, and joins what it knows of one thing: the records of the
 // lending service about it, the ledger's batches in which its money moved, and the guard's checks.
 type evidenceService struct {
-	log    *tlog.Log
-	ledger *replica.Replica
-	vault  *vault.Vault
+	log     *tlog.Log
+	ledger  *replica.Replica
+	vault   *vault.Vault
+	records *store.Store
+	clock   wallclock.Clock
+}
+
+const (
+	// catchUpSteps and catchUpStep bound how long a reader waits for the log to take in what was
+	// done before he asked: it lags by the age of a batch.
+	catchUpSteps = 40
+	catchUpStep  = 50 * clock.Millisecond
+)
+
+// catchUp waits until the log holds every business event and ledger batch there is now, or for two
+// seconds: what is then missing shows in the next trace.
+func (s *evidenceService) catchUp(ctx context.Context) error {
+	status, err := s.ledger.Status(ctx)
+	if err != nil {
+		return err
+	}
+	event := s.records.LastEvent()
+	for range catchUpSteps {
+		events, err := s.log.LastSeq(sourceLending)
+		if err != nil {
+			return err
+		}
+		batches, err := s.log.LastSeq(sourceLedger)
+		if err != nil || events >= event && batches >= status.Batches {
+			return err
+		}
+		timer := s.clock.NewTimer(catchUpStep)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return errs.As(errs.Canceled, ctx.Err(), "evidence")
+		}
+	}
+	return nil
 }
 
 // Trace lists every logged step of a thing, in the order of the log, each proved.
@@ -45,6 +84,9 @@ func (s *evidenceService) Trace(ctx context.Context, request *connect.Request[ev
 	id, err := ident.Parse(request.Msg.Id)
 	if err != nil {
 		return nil, err
+	}
+	if err := s.catchUp(ctx); err != nil {
+		return nil, errs.Wrap(err, "trace %s", id)
 	}
 	leaves, _, err := s.follow(ctx, id)
 	if err != nil {
@@ -202,6 +244,9 @@ func (s *evidenceService) Export(ctx context.Context, request *connect.Request[e
 ) (*connect.Response[evidencev1.ExportResponse], error) {
 	if n := len(request.Msg.Ids); n == 0 || n > traceMax {
 		return nil, errs.New(errs.Invalid, "evidence.export: %d ids, must be 1 to %d", n, traceMax)
+	}
+	if err := s.catchUp(ctx); err != nil {
+		return nil, errs.Wrap(err, "evidence.export")
 	}
 	var all []ident.ID
 	for _, text := range request.Msg.Ids {
