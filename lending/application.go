@@ -82,7 +82,8 @@ func (v *validation) count(field string, n, least, greatest int) {
 }
 
 func (v *validation) amount(field string, a, least, greatest money.Amount) {
-	v.add(field, !a.Less(least) && !greatest.Less(a), least.String()+" to "+greatest.String(), a.String())
+	v.add(field, !a.Less(least) && !greatest.Less(a), least.String()+" to "+greatest.String(),
+		a.String())
 }
 
 func (v *validation) text(field, value string, limit int) {

@@ -37,7 +37,8 @@ type UnitPeriod struct {
 // zero where the payments sum to the advance. The result is the exact rate rounded to the nearest
 // 1e-9 percent. Errors are of kind Invalid: no payment, one on or before the day of the advance, a
 // sum below the advance or above a hundred times it, a rate above a million percent.
-func USActuarial(advance money.Amount, on clock.Date, payments []Payment, unit UnitPeriod) (Rate, error) {
+func USActuarial(advance money.Amount, on clock.Date, payments []Payment, unit UnitPeriod) (
+	Rate, error) {
 	perYear, err := unit.perYear()
 	if err != nil {
 		return 0, err
@@ -98,7 +99,8 @@ func XIRR(advance money.Amount, on clock.Date, payments []Payment) (Rate, error)
 	return effective(advance, on, payments, Act365F)
 }
 
-func effective(advance money.Amount, on clock.Date, payments []Payment, count DayCount) (Rate, error) {
+func effective(advance money.Amount, on clock.Date, payments []Payment, count DayCount) (
+	Rate, error) {
 	list := make([]TimedPayment, len(payments))
 	for i, p := range payments {
 		if p.On <= on {
@@ -149,7 +151,7 @@ func IRR(advance money.Amount, payments []money.Amount) (Rate, error) {
 // to 366, rounded to the nearest 1e-9 percent; kind Invalid beyond a million percent.
 func Effective(nominal Rate, perYear int) (Rate, error) {
 	if perYear < 1 || perYear > 366 {
-		return 0, errs.New(errs.Invalid, "lending.rate: compounded %d times a year, want 1 to 366", perYear)
+		return 0, errPerYear(perYear)
 	}
 	step := fixedRatio(uint64(nominal), rateOne).divInt(uint64(perYear))
 	growth, ok := fixedOne, true
@@ -164,7 +166,7 @@ func Effective(nominal Rate, perYear int) (Rate, error) {
 // Nominal is the inverse of Effective: the nominal rate that compounds to the effective one.
 func Nominal(effective Rate, perYear int) (Rate, error) {
 	if perYear < 1 || perYear > 366 {
-		return 0, errs.New(errs.Invalid, "lending.rate: compounded %d times a year, want 1 to 366", perYear)
+		return 0, errPerYear(perYear)
 	}
 	if effective == 0 || effective > rateMax {
 		return 0, nil
@@ -210,6 +212,10 @@ func (u UnitPeriod) measure(on clock.Date, p Payment) UnitPayment {
 		whole, odd = whole+1, 0
 	}
 	return UnitPayment{uint32(whole), Fraction{uint64(odd), uint64(unit)}, p.Amount}
+}
+
+func errPerYear(n int) error {
+	return errs.New(errs.Invalid, "lending.rate: compounded %d times a year, want 1 to 366", n)
 }
 
 func errNotAfter(i int, paid, on clock.Date) error {

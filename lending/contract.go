@@ -44,8 +44,9 @@ type Parties struct {
 // an id that is zero, an offer that the product does not make.
 func NewContract(parties Parties, p Product, o Offer) (Contract, error) {
 	if parties.Loan.IsZero() || parties.Application.IsZero() || parties.Customer.IsZero() {
-		return Contract{}, errs.New(errs.Invalid, "lending.contract: loan %s, application %s, customer %s:"+
-			" none may be zero", parties.Loan, parties.Application, parties.Customer)
+		return Contract{}, errs.New(errs.Invalid,
+			"lending.contract: loan %s, application %s, customer %s: none may be zero", parties.Loan,
+			parties.Application, parties.Customer)
 	}
 	c := Contract{Loan: parties.Loan, Application: parties.Application, Customer: parties.Customer,
 		Decision: parties.Decision, Product: p, Offer: o}
@@ -77,7 +78,8 @@ func (c *Contract) compute() error {
 // Verify computes the contract again from its product and offer, and returns an error of kind
 // Corrupt where anything in it differs.
 func (c *Contract) Verify() error {
-	again, err := NewContract(Parties{c.Loan, c.Application, c.Customer, c.Decision}, c.Product, c.Offer)
+	parties := Parties{c.Loan, c.Application, c.Customer, c.Decision}
+	again, err := NewContract(parties, c.Product, c.Offer)
 	if err != nil {
 		return errs.As(errs.Corrupt, err, "lending.contract: loan %s", c.Loan)
 	}

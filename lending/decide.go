@@ -139,7 +139,8 @@ func (c *course) business() {
 	f, p := &c.in.Figures, c.policy
 	months, least := uint64(max(0, f.MonthsInBusiness)), uint64(p.MonthsInBusinessMin)
 	c.when(months < least, ReasonMonthsInBusiness, least, months)
-	c.when(f.MonthlyTurnover.Less(p.TurnoverMin), ReasonTurnover, p.TurnoverMin.Lo, f.MonthlyTurnover.Lo)
+	c.when(f.MonthlyTurnover.Less(p.TurnoverMin), ReasonTurnover, p.TurnoverMin.Lo,
+		f.MonthlyTurnover.Lo)
 	// Debt / turnover above the limit, both sides multiplied out.
 	turnover, debt := f.MonthlyTurnover.Lo, f.ExistingDebt.Lo
 	c.when(debt*1000 > turnover*uint64(p.DebtPermilleMax), ReasonDebt, uint64(p.DebtPermilleMax),

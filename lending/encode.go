@@ -113,11 +113,10 @@ func (e *encoder) text(key, value string) {
 // decoder reads the lines that an encoder wrote. The first thing out of place is kept as the error
 // and everything after it reads as zero.
 type decoder struct {
-	op    string
-	rest  string
-	line  int
-	value string // of the current line
-	err   error
+	op   string
+	rest string
+	line int // of the current line, from 1
+	err  error
 }
 
 // newDecoder checks the size and the first line.
@@ -166,8 +165,7 @@ func (d *decoder) word(key string) string {
 	if d.err != nil {
 		return ""
 	}
-	d.value = line[len(key)+1:]
-	return d.value
+	return line[len(key)+1:]
 }
 
 // read gives the next line's value to a parser.
