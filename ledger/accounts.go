@@ -162,6 +162,7 @@ func (s *State) undoAccounts(link *chain) {
 	s.accounts.cut(link.accounts)
 	s.sides.cut(link.accounts)
 	s.events.cut(link.events)
+	s.book.cut(link.classes, link.sheets)
 	s.prints = link.prints
 }
 

@@ -104,6 +104,17 @@ func (b *book) sheet(ledger uint32) uint32 {
 	return i
 }
 
+// cut drops the classes and sheets from the given numbers on, which must be empty and new.
+func (b *book) cut(classes, sheets int) {
+	for _, c := range b.classes[classes:] {
+		delete(b.byClass, classKey{c.total.Ledger, c.total.Code})
+	}
+	for _, sh := range b.sheets[sheets:] {
+		delete(b.byLedger, sh.ledger)
+	}
+	b.classes, b.sheets = b.classes[:classes], b.sheets[:sheets]
+}
+
 // add enters a movement in the totals of the two classes.
 func (b *book) add(debit, credit uint32, m *movement) {
 	d, c := &b.classes[debit].total, &b.classes[credit].total

@@ -12,6 +12,8 @@ type chain struct {
 	transfers uint32
 	history   uint32
 	events    uint32
+	classes   int
+	sheets    int
 	prints    fingerprint
 }
 
@@ -24,6 +26,8 @@ func (s *State) startChain(i int) chain {
 		transfers: s.transfers.length,
 		history:   s.history.length,
 		events:    s.events.length,
+		classes:   len(s.book.classes),
+		sheets:    len(s.book.sheets),
 		prints:    s.prints,
 	}
 }

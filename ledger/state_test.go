@@ -101,6 +101,24 @@ func TestExpireMax(t *testing.T) {
 	}
 }
 
+// TestBrokenChainOfAccountsLeavesNothing opens a class and a ledger in a chain that breaks: whoever
+// repeats that must not fill the memory.
+func TestBrokenChainOfAccountsLeavesNothing(t *testing.T) {
+	s := NewState(Limits{})
+	mustCreateAccounts(t, s, second, Account{ID: id(1), Ledger: 1, Code: 1})
+	print := s.prints
+	s.CreateAccounts([]Account{
+		{ID: id(2), Ledger: 1, Code: 9, Flags: AccountLinked},
+		{ID: id(3), Ledger: 7, Code: 1, Flags: AccountLinked},
+		{},
+	}, 2*second, nil)
+	if len(s.book.classes) != 1 || len(s.book.sheets) != 1 || len(s.book.byClass) != 1 ||
+		len(s.book.byLedger) != 1 || s.prints != print || s.EventsLen() != 1 {
+		t.Errorf("left behind: %+v", s.book)
+	}
+	mustCreateAccounts(t, s, 3*second, Account{ID: id(3), Ledger: 7, Code: 1})
+}
+
 func TestNextTimestamp(t *testing.T) {
 	s := NewState(Limits{})
 	for _, c := range []struct {
