@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"surety/base/ident"
 	"surety/ledger"
 	"surety/ledger/client"
+	"surety/ledger/server"
+	"surety/sys/access"
 )
 
 // A client's history is an alternation of questions and answers. This test has many clients send
@@ -123,6 +126,70 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		}
 		w.mustClose()
 	}
+}
+
+// TestRemoteHistoriesAreLinearizable is the same through a server and two clients, each shared by
+// several callers, so that calls are merged.
+func TestRemoteHistoriesAreLinearizable(t *testing.T) {
+	for seed := range uint64(3) {
+		w := newWorld(t)
+		w.mustOpen()
+		w.accounts(historyAccounts)
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := server.New(w.r, server.Config{Open: true}, openDoor{}, nil)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(listener) }()
+		both := &pair{}
+		for i := range both.clients {
+			both.clients[i], err = client.Dial(context.Background(),
+				client.Config{Address: listener.Addr().String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		history := record(t, both, seed, 6, 25)
+		if !porcupine.CheckOperations(historyModel(), history) {
+			t.Errorf("seed %d: no order of the %d answers explains them", seed, len(history))
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		for _, c := range both.clients {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		w.mustClose()
+	}
+}
+
+// pair sends transfers through one client or the other, by their number.
+type pair struct {
+	client.Ledger
+	clients [2]*client.Client
+}
+
+func (p *pair) CreateTransfers(ctx context.Context, batch []ledger.Transfer) ([]ledger.TransferResult, error) {
+	return p.clients[batch[0].ID.Lo%2].CreateTransfers(ctx, batch)
+}
+
+func (p *pair) LookupAccounts(ctx context.Context, ids []ident.ID) ([]ledger.Account, error) {
+	return p.clients[ids[0].Lo%2].LookupAccounts(ctx, ids)
+}
+
+// openDoor lets everyone in.
+type openDoor struct{}
+
+func (openDoor) Token(_, _ string) (access.Principal, error) { return openDoor{}.Local(), nil }
+
+func (openDoor) Local() access.Principal {
+	return access.Principal{Name: "local", Roles: []access.Role{access.Admin}}
 }
 
 // TestHistoryCheckerFindsLies plants an answer that nobody gave: the checker must object.

@@ -46,11 +46,21 @@ func (c *conn) run() {
 	for err == nil {
 		err = c.next()
 	}
-	c.cancel()
 	if err != io.EOF && c.server.ctx.Err() == nil {
 		c.server.log.Debug("ledger server: a connection ended", "remote", c.remote(), "error", err)
 	}
+	c.cancel()
 	c.under.Wait()
+	c.part()
+}
+
+// part closes the connection so that a caller who is still sending reads why it ended: a close
+// with bytes unread would destroy the answer on its way.
+func (c *conn) part() {
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = c.conn.SetReadDeadline(time.Now().Add(partTimeout))
+		_, _ = io.CopyN(io.Discard, c.conn, wire.BodyMax)
+	}
 	_ = c.conn.Close() // the other side is gone, or has been told why
 }
 
@@ -132,7 +142,9 @@ func (c *conn) next() error {
 	err = c.read(h, body)
 	var ctx context.Context
 	if err == nil {
-		ctx, err = c.begin(h)
+		if ctx, err = c.begin(h); err != nil {
+			err = c.reject(h, err)
+		}
 	}
 	if err != nil {
 		giveBack()
@@ -143,7 +155,6 @@ func (c *conn) next() error {
 		c.handle(ctx, h, handler, body)
 		giveBack()
 		c.server.memory.release(taken)
-		c.end(h.Request)
 		<-c.slots
 	})
 	return nil
@@ -174,7 +185,7 @@ func (c *conn) begin(h wire.Header) (context.Context, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.calls[h.Request] != nil {
-		return nil, c.reject(h, errs.New(errs.Invalid, "wire: request %d is under way already", h.Request))
+		return nil, errs.New(errs.Invalid, "wire: request %d is under way already", h.Request)
 	}
 	ctx, cancel := context.WithCancel(access.With(c.ctx, c.caller))
 	c.calls[h.Request] = cancel
@@ -190,6 +201,7 @@ func (c *conn) abandon(request uint64) {
 	}
 }
 
+// end forgets a request that has been carried out.
 func (c *conn) end(request uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,16 +209,11 @@ func (c *conn) end(request uint64) {
 	delete(c.calls, request)
 }
 
-// handle answers one request.
+// handle carries out one request and answers it. The number is free before the answer goes out: a
+// client may use it again the moment it has read it.
 func (c *conn) handle(ctx context.Context, h wire.Header, handler handler, body []byte) {
-	if err := access.Require(ctx, handler.role); err != nil {
-		c.fail(h, err)
-		return
-	}
-	answer, err := handler.call(ctx, c.server.ledger, body)
-	if err == nil && len(answer) > wire.BodyMax {
-		err = errs.New(errs.TooLarge, "the answer has %d bytes, the limit is %d", len(answer), wire.BodyMax)
-	}
+	answer, err := c.carryOut(ctx, handler, body)
+	c.end(h.Request)
 	if err != nil {
 		c.fail(h, err)
 		return
@@ -214,6 +221,17 @@ func (c *conn) handle(ctx context.Context, h wire.Header, handler handler, body 
 	if err := c.answer(h, answer); err != nil {
 		_ = c.conn.Close() // the reader sees it and ends the connection
 	}
+}
+
+func (c *conn) carryOut(ctx context.Context, handler handler, body []byte) ([]byte, error) {
+	if err := access.Require(ctx, handler.role); err != nil {
+		return nil, err
+	}
+	answer, err := handler.call(ctx, c.server.ledger, body)
+	if err == nil && len(answer) > wire.BodyMax {
+		err = errs.New(errs.TooLarge, "the answer has %d bytes, the limit is %d", len(answer), wire.BodyMax)
+	}
+	return answer, err
 }
 
 // answer writes an answer.

@@ -16,8 +16,10 @@ const (
 	MemoryMax = 32 << 20
 
 	// helloTimeout is how long a caller may stay unknown; bodyTimeout how long a frame may take to
-	// arrive once its header has; writeTimeout how long an answer may take to be accepted.
+	// arrive once its header has; writeTimeout how long an answer may take to be accepted;
+	// partTimeout how long a caller that is sent away may take to notice.
 	helloTimeout = 10 * time.Second
 	bodyTimeout  = 30 * time.Second
 	writeTimeout = 30 * time.Second
+	partTimeout  = time.Second
 )
