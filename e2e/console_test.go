@@ -30,9 +30,10 @@ const pageLimit = 20 * time.Second
 
 // browser is one tab of a fresh Chromium, on the console of a node.
 type browser struct {
-	t    *testing.T
+	t    *testing.T // the step under way
 	node *node
 	tab  context.Context
+	loan string // id of the one that was applied for
 
 	mu       sync.Mutex
 	problems []string // what the page complained of
@@ -205,31 +206,30 @@ func (b *browser) quiet() {
 	b.problems = nil
 }
 
-// TestConsole goes through the console as a person would: looks at the board, applies for a loan,
-// follows it to its postings and its proof, repays, and looks for breaches; then on a phone, in the
-// dark, and while the node is silent.
+// TestConsole goes through the console as a person would: applies for a loan, follows it to its
+// postings and its proof, repays, looks at the board and for breaches; then on a phone, in the dark,
+// by keyboard, and while the node is silent.
 func TestConsole(t *testing.T) {
 	n := startNode(t, t.TempDir(), "--rate", "5")
 	b := openBrowser(t, n)
 	b.look(1280, "light")
-	live(t, b)
-	loan := apply(t, b)
-	follow(t, b, loan)
-	repay(t, b, loan)
-	b.quiet()
-	b.open("/breaches")
-	b.says("Breaches")
-	b.until("the list is there", `!document.querySelector("main [aria-busy]")`)
-	b.quiet()
-	sizes(t, b, loan)
-	b.quiet()
-	keyboard(t, b)
-	silence(t, b)
+	for _, step := range []struct {
+		name string
+		do   func(b *browser)
+	}{
+		{"apply", (*browser).apply}, {"follow", (*browser).follow}, {"repay", (*browser).repay},
+		{"live", (*browser).live}, {"breaches", (*browser).breaches}, {"sizes", (*browser).sizes},
+		{"keyboard", (*browser).keyboard}, {"silence", (*browser).silence},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			b.t = t
+			step.do(b)
+		})
+	}
 }
 
 // live wants numbers that move, tiles that are fresh, and the label on what is made up.
-func live(t *testing.T, b *browser) {
-	t.Helper()
+func (b *browser) live() {
 	b.open("/")
 	b.says("Synthetic applications.")
 	b.until("invariants are shown", `document.querySelectorAll(".tile").length >= 3`)
@@ -247,9 +247,8 @@ func live(t *testing.T, b *browser) {
 	b.quiet()
 }
 
-// apply fills in the form, wrong first and then right, and returns the id of the loan.
-func apply(t *testing.T, b *browser) string {
-	t.Helper()
+// apply fills in the form, wrong first and then right, and goes on to the loan.
+func (b *browser) apply() {
 	b.open("/apply")
 	b.says("Apply for a loan")
 	b.until("the form is there", `document.querySelectorAll("form.apply [name]").length >= 12`)
@@ -275,13 +274,14 @@ func apply(t *testing.T, b *browser) string {
 	b.picture("outcome")
 	b.press("Open the loan")
 	b.until("the loan opens", `location.hash.startsWith("#/loan/")`)
-	return strings.TrimPrefix(b.text("location.hash"), "#/loan/")
+	b.loan = strings.TrimPrefix(b.text("location.hash"), "#/loan/")
+	b.quiet()
 }
 
 // follow wants the whole path on the loan's page: a score that adds up, the contract, the postings
 // of the disbursement, and a trace whose every step is proved.
-func follow(t *testing.T, b *browser, loan string) {
-	t.Helper()
+func (b *browser) follow() {
+	b.open("/loan/" + b.loan)
 	b.says("outstanding principal")
 	b.until("both scores add up", `document.querySelectorAll(".sum .pill.good").length === 2`)
 	b.until("no score is off", `document.querySelectorAll(".sum .pill.bad").length === 0`)
@@ -295,18 +295,18 @@ func follow(t *testing.T, b *browser, loan string) {
 	b.press("Replay the decision")
 	b.says("equal, bit for bit")
 	if markup := b.text(`document.querySelectorAll("main b b, main noodles").length`); markup != "0" {
-		t.Error("what the applicant wrote became markup")
+		b.t.Error("what the applicant wrote became markup")
 	}
 	b.picture("loan")
-	if out := run(t, b.node.dir, 0, "trace", loan); !strings.Contains(out, "loan.disbursed") {
-		t.Errorf("surety trace, which the page names, does not tell of the disbursement:\n%s", out)
+	if out := run(b.t, b.node.dir, 0, "trace", b.loan); !strings.Contains(out, "loan.disbursed") {
+		b.t.Errorf("surety trace, which the page names, does not tell of the disbursement:\n%s", out)
 	}
+	b.quiet()
 }
 
 // repay pays twice under one reference: the money moves once.
-func repay(t *testing.T, b *browser, loan string) {
-	t.Helper()
-	b.open("/loan/" + loan)
+func (b *browser) repay() {
+	b.open("/loan/" + b.loan)
 	b.until("it can be repaid", `document.querySelector("form[aria-label=Repay]")`)
 	for _, said := range []string{"Taken: ", "nothing moved"} {
 		b.write("amount", "100.00")
@@ -320,33 +320,36 @@ func repay(t *testing.T, b *browser, loan string) {
 	b.press("What closes it today?")
 	b.until("it is quoted", `[...document.querySelectorAll("main [role=status]")].some(
 		said => said.textContent.includes("principal"))`)
+	b.quiet()
 }
 
-// pages are all there are; the loan's stand in for those of one thing.
-func pages(loan string) []string {
-	return []string{"/", "/apply", "/applications", "/loans", "/loan/" + loan, "/breaches",
-		"/freezes", "/accounts", "/nowhere"}
+// breaches wants the list of breaches, and of a sound node none in it.
+func (b *browser) breaches() {
+	b.open("/breaches")
+	b.says("No breaches.")
+	b.quiet()
 }
 
 // sizes wants no page to be wider than a small phone, and the dark to be dark.
-func sizes(t *testing.T, b *browser, loan string) {
-	t.Helper()
+func (b *browser) sizes() {
+	pages := []string{"/", "/apply", "/applications", "/loans", "/loan/" + b.loan, "/breaches",
+		"/freezes", "/accounts", "/nowhere"}
 	luminance := make(map[string]string)
 	for _, scheme := range []string{"light", "dark"} {
 		b.look(360, scheme)
-		for _, page := range pages(loan) {
+		for _, page := range pages {
 			b.open(page)
 			b.until(page+" is drawn", `document.querySelector("main h1") &&
 				!document.querySelector("main [aria-busy]")`)
 			if width := b.text(`document.documentElement.scrollWidth`); width != "360" {
-				t.Errorf("%s is %s pixels wide on a phone of 360", page, width)
+				b.t.Errorf("%s is %s pixels wide on a phone of 360", page, width)
 			}
 			b.picture(fmt.Sprintf("phone-%s-%s", scheme, strings.ReplaceAll(page, "/", "_")))
 		}
 		luminance[scheme] = b.text(`getComputedStyle(document.body).backgroundColor`)
 	}
 	if luminance["light"] == luminance["dark"] {
-		t.Errorf("the page is %s in the light and in the dark", luminance["dark"])
+		b.t.Errorf("the page is %s in the light and in the dark", luminance["dark"])
 	}
 	b.look(1280, "light")
 	b.do("choose the dark", chromedp.Evaluate[chromedp.Void](
@@ -356,13 +359,13 @@ func sizes(t *testing.T, b *browser, loan string) {
 	b.do("reload", chromedp.Reload())
 	b.until("the choice is kept", fmt.Sprintf(
 		`getComputedStyle(document.body).backgroundColor === %q`, luminance["dark"]))
+	b.quiet()
 }
 
 // keyboard wants the first stop to be the way past the bar, and the focus to be seen.
-func keyboard(t *testing.T, b *browser) {
-	t.Helper()
+func (b *browser) keyboard() {
 	b.open("/")
-	b.until("the board is drawn", `document.querySelector(".tile")`)
+	b.until("the board is drawn", `document.querySelector(".figure")`)
 	b.do("tab", chromedp.KeyEvent("\t"))
 	b.until("the first stop skips the bar", `document.activeElement.className === "skip"`)
 	b.until("the focus is seen", `getComputedStyle(document.activeElement).outlineStyle !== "none"`)
@@ -371,15 +374,14 @@ func keyboard(t *testing.T, b *browser) {
 }
 
 // silence holds the node still: nothing may stay green. Then it goes on, and so does the page.
-func silence(t *testing.T, b *browser) {
-	t.Helper()
+func (b *browser) silence() {
 	b.open("/")
 	b.until("the guard is green", `document.querySelector(".health .pill.good")`)
 	if err := b.node.command.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	resume := func() { _ = b.node.command.Process.Signal(syscall.SIGCONT) }
-	t.Cleanup(resume)
+	b.t.Cleanup(resume)
 	b.says("Connection lost")
 	b.until("nothing is green", `document.querySelectorAll(".tile").length > 0 &&
 		document.querySelectorAll(".tile.good, .canary.good, .health .pill.good").length === 0`)

@@ -188,7 +188,7 @@ async function fillIn(): Promise<void> {
   await until(() => one("form.apply"));
   for (const [name, value] of Object.entries(filled)) type(name, value);
   one("[name=consent]").click();
-  await until(() => expect(text()).toContain("About 1,080 CNY a month"));
+  await until(() => expect(text()).toContain("about 1,080 CNY a month"));
 }
 
 describe("the application form", () => {
@@ -222,15 +222,19 @@ describe("the application form", () => {
         decision: {
           outcome: "approve",
           offered: "1200000",
-          reasons: [{ code: "R04", sentence: "The business is young." }],
+          reasons: [{ code: "R04", sentence: "the business is too young" }],
         },
       },
-      loan: { id: "f1", currency: "CNY", contract: { aprPercent: "17.34", totalCost: "124140" } },
+      loan: {
+        id: "f1",
+        currency: "CNY",
+        contract: { termMonths: 6, aprPercent: "17.34", totalCost: "124140" },
+      },
     });
     await fillIn();
     button("Apply").click();
-    await until(() => expect(text()).toContain("12,000.00 CNY over 12 months"));
-    expect(text()).toContain("The business is young.");
+    await until(() => expect(text()).toContain("12,000.00 CNY over 6 months"));
+    expect(text()).toContain("The business is too young.");
     expect(text()).toContain("17.34 %");
     expect(text()).toContain("1,241.40");
     expect(all("a.primary").map((link) => link.getAttribute("href"))).toEqual(["#/loan/f1"]);

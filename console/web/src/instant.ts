@@ -1,5 +1,5 @@
-// Instants, spans, counts and shares as people read them. The wire's instants are RFC 3339 in UTC with
-// nanoseconds; the browser's own clock is used for spans only, since it may be wrong.
+// Instants, spans, counts and shares as people read them. The wire's instants are RFC 3339 in UTC
+// with nanoseconds; the browser's own clock is used for spans only, since it may be wrong.
 
 /** "14:03:07" in local time, or with the day in front where it is not today. */
 export function clockTime(rfc3339: string, now = new Date()): string {

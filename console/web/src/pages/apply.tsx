@@ -104,7 +104,9 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
           name="product"
           value={name}
           onValue={setName}
-          options={props.products.map((known) => [known.name, known.name] as const)}
+          options={props.products.map((known) => {
+            return [known.name, `${known.name}, in ${known.currency}`] as const;
+          })}
         />
       )}
       <fieldset>
@@ -178,12 +180,13 @@ function ApplyForm(props: { products: Product[]; done: (outcome: Outcome) => voi
 function Indication(props: { draft: Draft; product: Product }) {
   const { draft, product } = props;
   const payment = indication(draft, product);
+  const rate = `${product.annualRatePercent} % a year`;
   return (
     <p class="indication" aria-live="polite">
       {payment === null
-        ? `${product.annualRatePercent} % a year, equal monthly payments.`
-        : `About ${payment} ${product.currency} a month, ${draft.termMonths} times. ` +
-          "The contract states it exactly."}
+        ? `Equal monthly payments; ${rate} as a rule.`
+        : `At ${rate} about ${payment} ${product.currency} a month, ${draft.termMonths} times. ` +
+          "The contract states rate and payments exactly."}
     </p>
   );
 }
@@ -208,7 +211,8 @@ function OutcomeView(props: { outcome: Outcome; again: () => void }) {
         </h2>
         {decision?.outcome === "approve" && (
           <p>
-            <Amount of={decision.offered} in={currency} code /> over {application.termMonths} months
+            <Amount of={decision.offered} in={currency} code /> over{" "}
+            {loan?.contract?.termMonths ?? application.termMonths} months
             {application.status === "disbursed" && "; the money is in the account"}.
           </p>
         )}

@@ -18,14 +18,14 @@ export function Sparkline(props: { values: number[]; label: string }) {
   );
 }
 
-/** A bar from the middle, to the right above zero; green where it speaks for the applicant. */
-export function Bar(props: { value: number; most: number; good: boolean }) {
+/** A bar from the middle: to the right and green for what raises a score, else left and red. */
+export function Bar(props: { value: number; most: number }) {
   const width = props.most > 0 ? (Math.abs(props.value) / props.most) * 50 : 0;
   const left = props.value < 0 ? 50 - width : 50;
   return (
     <svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
       <line x1="50" y1="0" x2="50" y2="10" />
-      <rect x={left} y="1" width={width} height="8" class={props.good ? "for" : "against"} />
+      <rect x={left} y="1" width={width} height="8" class={props.value > 0 ? "for" : "against"} />
     </svg>
   );
 }

@@ -37,7 +37,7 @@ export function DecisionView(props: { application: Application }) {
         <SumTable sum={sumOf(decision, "card")} title="Scorecard, in points" unit={points} />
         <SumTable
           sum={sumOf(decision, "model")}
-          title="Boosted model, in log-odds of default"
+          title="Boosted model, in log-odds of repaying"
           unit={logOdds}
         />
       </div>
@@ -55,7 +55,7 @@ export function ReasonList(props: { reasons: Reason[] }) {
       <ol class="reasons">
         {props.reasons.map((reason, i) => (
           <li key={i}>
-            {reason.sentence || reason.feature} <code class="faint">{reason.code}</code>
+            {sentence(reason.sentence || reason.feature)} <code class="faint">{reason.code}</code>
           </li>
         ))}
       </ol>
@@ -79,13 +79,17 @@ function SumTable(props: { sum: Sum; title: string; unit: (value: number) => str
         rows={[{ ...baseRow, contribution: sum.base }, ...sum.terms]}
         keyOf={(term) => `${term.feature} ${term.code}`}
         columns={[
-          { head: "what counted", kind: "row", cell: (term) => term.feature || term.code },
+          {
+            head: "what counted",
+            kind: "row",
+            cell: (term) => (term.feature || term.code).replace(/_/g, " "),
+          },
           {
             head: "drawn",
             hidden: true,
             cell: (term) =>
               term.source !== "" && (
-                <Bar value={term.contribution} most={most} good={speaksFor(term)} />
+                <Bar value={term.contribution} most={most} />
               ),
           },
           {
@@ -133,9 +137,10 @@ function Digests(props: { decision: Decision }) {
   );
 }
 
-// Points are the better the higher; log-odds of default are the better the lower.
-function speaksFor(term: Reason): boolean {
-  return term.source === "model" ? term.contribution < 0 : term.contribution > 0;
+// The service sends a sentence without its capital and its full stop.
+function sentence(text: string): string {
+  const [first = "", ...rest] = text;
+  return first.toUpperCase() + rest.join("") + (/[.!?]$/.test(text) ? "" : ".");
 }
 
 function points(value: number): string {
