@@ -1,19 +1,19 @@
 // Package client is what the other parts see of the evidence log.
 //
-// A part reports what it did through an Appender and asks what is known about an id through a
-// Tracer. Neither says where the log is: evidence/tlog keeps it on this machine's disk, and the
-// node hands it out.
+// A part reports what it did through an Appender, which does not say where the log is: evidence/tlog
+// keeps it on this machine's disk, and the node hands it out. The usual caller is a relay, which
+// reads a source (an outbox, a feed, a journal) from LastSeq on and appends what it finds, as much
+// at a time as it can: records of one call share the syncs of one batch.
 //
 // # Boundaries
 //
-// Interfaces and their data, nothing else: importing this package brings no log, no database and
-// no keys with it.
+// An interface and its contract, nothing else: importing this package brings no log, no database
+// and no keys with it.
 package client
 
 import (
 	"context"
 
-	"surety/base/ident"
 	"surety/evidence"
 )
 
@@ -29,29 +29,4 @@ type Appender interface {
 
 	// LastSeq returns the source's last sequence number in the log, zero where there is none.
 	LastSeq(source string) (uint64, error)
-}
-
-// Tracer finds what the log knows about an id.
-type Tracer interface {
-	// Trace returns the records that name the id, or share a trace with one that does, in the order
-	// of the log. Kind NotFound where there are none.
-	Trace(ctx context.Context, id ident.ID) (Path, error)
-}
-
-// Path is the way of one thing through the platform.
-type Path struct {
-	ID         ident.ID
-	Steps      []Step
-	Truncated  bool   // there are more steps than the tracer returns
-	Size       uint64 // records in the tree the steps were proved in
-	Checkpoint string // signed note that fixes that tree
-}
-
-// Step is one record of a path.
-type Step struct {
-	Index   uint64 // in the log
-	Record  evidence.Record
-	Payload []byte // in plaintext; nil where Note says why
-	Note    string // "sealed", "erased at ..."; empty where there is nothing to say
-	Proved  bool   // inclusion in the checkpoint's tree was checked
 }

@@ -229,7 +229,11 @@ func (x *index) find(ctx context.Context, source string, seq uint64) (uint64, er
 	row := x.db.Reader().QueryRowContext(ctx, finding, source, int64(min(seq, 1<<62)))
 	err := row.Scan(&leaf)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, errs.New(errs.NotFound, "tlog.find: source %s has no record %d", source, seq)
+		return 0, notFound(source, seq)
 	}
 	return uint64(leaf), errs.Wrap(err, "tlog.find")
+}
+
+func notFound(source string, seq uint64) error {
+	return errs.New(errs.NotFound, "tlog.find: source %s has no record %d", source, seq)
 }

@@ -25,7 +25,7 @@ const (
 
 	// DefaultBatchAge is how long the log waits for company for the first record of a batch. It
 	// is added to the answer of every Append, and sets the number of integrations a second.
-	DefaultBatchAge = 20 * clock.Millisecond
+	DefaultBatchAge = 50 * clock.Millisecond
 
 	// DefaultCheckpointInterval is how often a checkpoint is signed while the log grows.
 	DefaultCheckpointInterval = clock.Second

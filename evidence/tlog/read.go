@@ -27,11 +27,13 @@ func (l *Log) Lookup(ctx context.Context, id ident.ID, first uint64, limit int) 
 	if limit <= 0 || limit > MaxLookup {
 		limit = MaxLookup
 	}
+	size := l.Size() // before the index is asked, which is a batch ahead for a moment
 	indexes, err := l.index.naming(ctx, id, first, limit)
 	if err != nil {
 		return nil, err
 	}
-	leaves, err := l.Records(ctx, indexes)
+	end, _ := slices.BinarySearch(indexes, size)
+	leaves, err := l.Records(ctx, indexes[:end])
 	if err != nil {
 		return nil, err
 	}
@@ -46,9 +48,13 @@ func (l *Log) Lookup(ctx context.Context, id ident.ID, first uint64, limit int) 
 
 // Find returns the record with the source and number; kind NotFound where there is none.
 func (l *Log) Find(ctx context.Context, source string, seq uint64) (LeafAt, error) {
+	size := l.Size() // as in Lookup
 	at, err := l.index.find(ctx, source, seq)
 	if err != nil {
 		return LeafAt{}, err
+	}
+	if at >= size {
+		return LeafAt{}, notFound(source, seq)
 	}
 	leaves, err := l.Records(ctx, []uint64{at})
 	if err != nil {

@@ -101,7 +101,7 @@ func RouteLibraryLog(logger *slog.Logger) { klog.SetSlogLogger(logger) }
 // Open opens the log in the directory, creating it where absent, and brings payloads and index in
 // line with the tree. After a clean Close that takes no time worth speaking of; after a crash, the
 // last batch is looked at; where the index is damaged or missing, the whole log is read, some
-// 20,000 records a second. Kinds: Locked where another process has the directory; Corrupt where its
+// 15,000 records a second. Kinds: Locked where another process has the directory; Corrupt where its
 // parts contradict each other; Invalid where Origin is not the log's; Forbidden where others may
 // read log.key; NotFound where the log has lost log.key; NoSpace.
 func Open(ctx context.Context, options Options) (*Log, error) {

@@ -343,6 +343,48 @@ func TestConcurrentCallersShareBatches(t *testing.T) {
 	}
 }
 
+// Readers beside the writer see whole batches: what they find is there, in order and provable.
+func TestReadersBesideTheWriter(t *testing.T) {
+	l := open(t, t.TempDir())
+	ctx := context.Background()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for last := 0; ; {
+				found, err := l.Lookup(ctx, ident.ID{Hi: 14, Lo: 1}, 0, 0)
+				if err != nil || len(found) < last {
+					t.Errorf("got %d records after %d, %v", len(found), last, err)
+					return
+				}
+				last = len(found)
+				if _, err := l.Find(ctx, "s", l.Size()+1); err != nil && !errs.Is(err, errs.NotFound) {
+					t.Error(err)
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for first := uint64(1); first < 1500; first += 50 {
+		batch := entries("s", first, first+49)
+		for i := range batch {
+			batch[i].Subjects = append(batch[i].Subjects, ident.ID{Hi: 14, Lo: 1})
+		}
+		add(t, l, batch...)
+		if first%500 == 1 {
+			if _, err := l.Export(ctx, Query{First: first - 1}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
 // One call of more than a batch, by count and by bytes.
 func TestLargeAppend(t *testing.T) {
 	directory := t.TempDir()
