@@ -11,6 +11,7 @@ func table(env *Env) []*cobra.Command {
 		ledgerCommand(env),
 		lendCommand(env),
 		evidenceCommand(env),
+		benchCommand(env),
 		accessCommand(env),
 		configCommand(env),
 		doctorCommand(env),

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"surety/base/clock"
+	"surety/base/errs"
+	"surety/bench"
+	"surety/lending/score"
+	"surety/lending/score/merchant"
+	"surety/node"
+	"surety/sys/entropy"
+	"surety/sys/wallclock"
+)
+
+// benchCommand is the group of benchmarks.
+func benchCommand(env *Env) *cobra.Command {
+	return part(&cobra.Command{
+		Use:   "bench",
+		Short: "Measure this machine: applications, transfers",
+		Long: `A figure holds for the machine it was taken on, at its load. docs/PERFORMANCE.md says how the
+published ones were taken.`,
+		Example: `  surety bench lending --rate 200 --duration 60s`,
+	}, benchLending(env))
+}
+
+func benchLending(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lending",
+		Short: "Send loan applications at an even rate and measure the answers",
+		Long: `Starts a node of its own in a temporary directory, unless --address names one, and sends it
+synthetic applications over HTTP at an even rate, whether it keeps up or not. Shows how long
+decisions took by the node's own clock, and how long it took from the instant an application was
+due to its answer, which for an approval is money in the account. With -o json, one object with
+durations in nanoseconds.`,
+		Example: `  surety bench lending --rate 200 --duration 60s
+  surety bench lending --rate 50 --address 127.0.0.1:7310`,
+		Args: noArgs,
+	}
+	to := targetFlags(env, c.Flags())
+	var config bench.LendingConfig
+	var duration time.Duration
+	var keep string
+	c.Flags().IntVar(&config.Rate, "rate", 200, "applications a second")
+	c.Flags().DurationVar(&duration, "duration", 30*time.Second, "how long to send them")
+	c.Flags().IntVar(&config.Workers, "workers", 64, "connections")
+	c.Flags().Uint64Var(&config.Seed, "seed", uint64(time.Now().UnixNano()), "of the applicants")
+	c.Flags().StringVar(&keep, "in", "", "directory for the node's data, kept afterwards (default: a temporary one)")
+	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
+		config.Duration = clock.Duration(duration)
+		model, err := merchant.Shipped(score.KindCard)
+		if err != nil {
+			return err
+		}
+		for _, feature := range model.Features() {
+			config.Features = append(config.Features, feature.Name)
+		}
+		if to.address != "" {
+			client, base, err := to.http()
+			if err != nil {
+				return err
+			}
+			return showLending(ctx, env, client, base, config)
+		}
+		return benchOwnNode(ctx, env, keep, config)
+	})
+}
+
+// benchOwnNode runs the load against a node of its own, which is stopped and removed afterwards.
+func benchOwnNode(ctx context.Context, env *Env, dir string, config bench.LendingConfig) error {
+	if dir == "" {
+		temporary, err := os.MkdirTemp("", "surety-bench-")
+		if err != nil {
+			return errs.As(errs.NoSpace, err, "bench lending")
+		}
+		defer os.RemoveAll(temporary)
+		dir = temporary
+	}
+	settings := node.Default()
+	settings.DataDir, settings.HTTP.Address, settings.Ledger.Address = dir, "127.0.0.1:0", ""
+	settings.Lending.RatePerSecond, settings.Lending.DaysPerMinute = 0, 0
+	n, err := node.Open(ctx, settings, node.Deps{Log: slog.New(slog.DiscardHandler), Version: Version,
+		Clock: wallclock.System(), Entropy: entropy.System()})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	transport := &http.Transport{MaxIdleConnsPerHost: config.Workers}
+	err = showLending(ctx, env, &http.Client{Transport: transport}, "http://"+n.Address(), config)
+	cancel()
+	return errors.Join(err, <-ended, n.Close())
+}
+
+func showLending(ctx context.Context, env *Env, client *http.Client, base string,
+	config bench.LendingConfig) error {
+	report, err := bench.Lending(ctx, client, base, config)
+	if err != nil {
+		return err
+	}
+	return env.show(report, func(w io.Writer) error { return report.Write(w) })
+}
