@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"surety/evidence/tlog"
 	"surety/node"
 	"surety/sys/entropy"
 	"surety/sys/telemetry"
@@ -54,6 +55,7 @@ func up(ctx context.Context, env *Env, config node.Config) error {
 	if err != nil {
 		return err
 	}
+	tlog.RouteLibraryLog(log)
 	clock := wallclock.System()
 	began := clock.Now()
 	n, err := node.Open(ctx, config, node.Deps{Log: log, Version: Version, Clock: clock,
