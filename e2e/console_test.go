@@ -286,7 +286,8 @@ func (b *browser) follow() {
 	b.until("both scores add up", `document.querySelectorAll(".sum .pill.good").length === 2`)
 	b.until("no score is off", `document.querySelectorAll(".sum .pill.bad").length === 0`)
 	b.says("loan disbursed")
-	for _, posting := range []string{"paid into the account", "customer deposit", "disbursement clearing"} {
+	for _, posting := range []string{"limit granted", "limit reserved", "paid into the account",
+		"customer deposit", "disbursement clearing"} {
 		b.says(posting)
 	}
 	const steps, proved = `document.querySelectorAll(".trace li").length`,

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import * as book from "./book";
 import { balanceOf, classOf, kindWords, knownClasses, mayPost, transferCode } from "./book";
 
 const reference = readFileSync(
@@ -36,4 +37,23 @@ test("a balance grows on the side of its class", () => {
   expect(balanceOf(300, sides)).toBe(3n);
   expect(classOf(999)).toEqual({ name: "class 999", debit: true, memo: false });
   expect(kindWords("loan.written_off")).toBe("loan written off");
+});
+
+test("the events of a trace are those of the lending service", () => {
+  const step = (part: string, payload: unknown) => ({ part, payload: JSON.stringify(payload) });
+  const acts = book.actsIn([
+    step("lending", { id: "01", kind: "limit.reserved" }),
+    step("ledger", { number: 7 }),
+    step("lending", { id: 1, kind: "limit.reserved" }),
+    step("lending", null),
+    { part: "lending", payload: "" },
+    { part: "lending", payload: "{" },
+    step("lending", { id: "02", kind: "loan.disbursed" }),
+  ]);
+  expect(acts.map((act) => act.id)).toEqual(["01", "02"]);
+  const joined = book.joinActs(acts, [
+    { id: "02", kind: "loan.disbursed" },
+    { id: "03", kind: "loan.repaid" },
+  ]);
+  expect(joined.map((act) => act.id)).toEqual(["01", "02", "03"]);
 });

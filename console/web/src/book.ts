@@ -91,6 +91,36 @@ const silentKinds = [
   "event.cancelled",
 ];
 
+/** A business event by what postings are found by. */
+export interface Act {
+  id: string;
+  kind: string;
+}
+
+/**
+ * The events among the records of a trace, in their order: those of the lending service, each kept
+ * as the JSON of an event with its id and kind.
+ */
+export function actsIn(steps: readonly { part: string; payload: string }[]): Act[] {
+  const acts: Act[] = [];
+  for (const step of steps) {
+    if (step.part !== "lending" || step.payload === "") continue;
+    try {
+      const { id, kind } = JSON.parse(step.payload);
+      if (typeof id === "string" && typeof kind === "string") acts.push({ id, kind });
+    } catch {
+      // A record that is no event.
+    }
+  }
+  return acts;
+}
+
+/** All of the first, and those of the second that are not among them. */
+export function joinActs(first: readonly Act[], second: readonly Act[]): Act[] {
+  const known = new Set(first.map((act) => act.id));
+  return [...first, ...second.filter((act) => !known.has(act.id))];
+}
+
 export function mayPost(kind: string): boolean {
   return !silentKinds.includes(kind);
 }

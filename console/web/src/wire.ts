@@ -459,4 +459,5 @@ export type Invariant = Read<typeof invariant>;
 export type GuardStatus = Read<typeof guardStatus>;
 export type Breach = Read<typeof breach>;
 export type Step = Read<typeof step>;
+export type Traced = Read<typeof traced>;
 export type Board = Read<typeof board>;

@@ -1,19 +1,22 @@
 // One application: what was asked, how it was decided, and what can be done about it.
 
 import { lending } from "../api";
+import { actsIn } from "../book";
 import { currencyOfCode } from "../money";
 import { useAct, useAnswer } from "../use";
 import type { Application } from "../wire";
 import { ContractView } from "../view/contract";
 import { DecisionView } from "../view/decision";
+import { Postings } from "../view/postings";
 import { Replay } from "../view/replay";
 import { Amount, Facts, Id, Loading, Origin, Problem } from "../view/text";
 import { Section, Status, Time, Twin } from "../view/text";
-import { TraceView } from "../view/trace";
+import { TraceView, useTrace } from "../view/trace";
 
 export function ApplicationPage(props: { id: string }) {
   const answer = useAnswer(() => lending.application(props.id), [props.id]);
   const application = answer.value;
+  const trace = useTrace(props.id, application?.status);
   if (!application) {
     return (
       <Section title="Application" head>
@@ -27,7 +30,8 @@ export function ApplicationPage(props: { id: string }) {
       <Summary application={application} set={answer.set} />
       <DecisionView application={application} />
       {application.loan !== "" && <ContractOf loan={application.loan} />}
-      <TraceView id={application.id} version={application.status} />
+      <Postings events={actsIn(trace.value?.steps ?? [])} />
+      <TraceView id={application.id} trace={trace} />
     </>
   );
 }

@@ -5,10 +5,11 @@ import { guard, ledger, lending } from "../api";
 import { address } from "../route";
 import { useAnswer } from "../use";
 import { Loading, Problem, Section } from "../view/text";
-import { TraceView } from "../view/trace";
+import { TraceView, useTrace } from "../view/trace";
 
 export function FindPage(props: { id: string }) {
   const answer = useAnswer(() => find(props.id), [props.id]);
+  const trace = useTrace(props.id, undefined);
   useEffect(() => {
     if (answer.value) location.replace(answer.value);
   }, [answer.value]);
@@ -29,7 +30,7 @@ export function FindPage(props: { id: string }) {
           </p>
         )}
       </Section>
-      <TraceView id={props.id} />
+      <TraceView id={props.id} trace={trace} />
     </>
   );
 }

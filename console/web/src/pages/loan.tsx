@@ -2,23 +2,24 @@
 
 import { useState } from "preact/hooks";
 import { lending } from "../api";
-import { kindWords } from "../book";
+import { actsIn, joinActs, kindWords } from "../book";
 import { currencyOfCode, formatMinor, minor, parseMajor, type Currency } from "../money";
 import { useAct, useAnswer } from "../use";
 import type { Loan, LoanEvent } from "../wire";
 import { ContractView } from "../view/contract";
 import { DecisionView } from "../view/decision";
 import { Input } from "../view/field";
-import { LoanPostings } from "../view/postings";
+import { Postings } from "../view/postings";
 import { Replay } from "../view/replay";
 import { Amount, Facts, Id, Loading, Origin, Problem } from "../view/text";
 import { Section, Status, Time, Twin } from "../view/text";
-import { TraceView } from "../view/trace";
+import { TraceView, useTrace } from "../view/trace";
 import { Arrears } from "./applications";
 
 export function LoanPage(props: { id: string }) {
   const answer = useAnswer(() => lending.loan(props.id), [props.id]);
   const loan = answer.value;
+  const trace = useTrace(props.id, loan?.events.length);
   if (!loan) {
     return (
       <Section title="Loan" head>
@@ -34,8 +35,8 @@ export function LoanPage(props: { id: string }) {
       <DecisionOf application={loan.application} />
       {loan.contract && <ContractView contract={loan.contract} currency={loan.currency} />}
       <Events loan={loan} />
-      <LoanPostings events={loan.events} />
-      <TraceView id={loan.id} version={loan.events.length} />
+      <Postings events={joinActs(actsIn(trace.value?.steps ?? []), loan.events)} />
+      <TraceView id={loan.id} trace={trace} />
     </>
   );
 }

@@ -1,15 +1,15 @@
-// The ledger's transfers as a table: of the events of a loan, or of one account.
+// The ledger's transfers as a table: of business events, or of one account.
 
 import { ledger } from "../api";
-import { classOf, kindWords, mayPost, transferCode } from "../book";
+import { classOf, kindWords, mayPost, transferCode, type Act } from "../book";
 import { dayNumber } from "../instant";
 import { currencyOfLedger } from "../money";
 import { useAnswer } from "../use";
-import type { LoanEvent, Transfer } from "../wire";
+import type { Transfer } from "../wire";
 import { Table } from "./table";
 import { Amount, Id, Loading, Problem, Section, Time, Twin } from "./text";
 
-/** How many of a loan's latest events have their postings looked up: each is a call. */
+/** How many of the latest events have their postings looked up: each is a call. */
 const eventsMax = 60;
 /** How many of those calls are under way at a time. */
 const callsMax = 6;
@@ -19,7 +19,7 @@ interface Posting {
   kind: string;
 }
 
-export function LoanPostings(props: { events: LoanEvent[] }) {
+export function Postings(props: { events: readonly Act[] }) {
   const posting = props.events.filter((event) => mayPost(event.kind));
   const events = posting.slice(-eventsMax);
   const key = events.map((event) => event.id).join();
@@ -100,7 +100,7 @@ function leg({ transfer, note }: { transfer: Transfer; note: string }) {
   );
 }
 
-async function postingsOf(events: LoanEvent[]): Promise<Posting[]> {
+async function postingsOf(events: readonly Act[]): Promise<Posting[]> {
   const found: Posting[][] = events.map(() => []);
   let next = 0;
   const work = async () => {

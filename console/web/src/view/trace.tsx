@@ -5,20 +5,26 @@ import { useEffect } from "preact/hooks";
 import { evidence } from "../api";
 import { kindWords } from "../book";
 import { count } from "../instant";
-import { useAnswer } from "../use";
-import type { Step } from "../wire";
+import { useAnswer, type Answer } from "../use";
+import type { Step, Traced } from "../wire";
 import { Id, Loading, Pill, Problem, Section, Time, Twin } from "./text";
 
 // The log follows what happens by a moment, and the guard by another: a page that opens right after
 // an act looks again for a while.
 const againMillis = [500, 1_000, 2_000, 4_000, 8_000];
 
-export function TraceView(props: { id: string; version?: unknown }) {
-  const answer = useAnswer(() => evidence.trace(props.id), [props.id]);
+/** The trace of a thing, asked for again for a while after its version changed. */
+export function useTrace(id: string, version: unknown): Answer<Traced> {
+  const answer = useAnswer(() => evidence.trace(id), [id]);
   useEffect(() => {
     const timers = againMillis.map((millis) => setTimeout(answer.reload, millis));
     return () => timers.forEach(clearTimeout);
-  }, [props.id, props.version]);
+  }, [id, version]);
+  return answer;
+}
+
+export function TraceView(props: { id: string; trace: Answer<Traced> }) {
+  const answer = props.trace;
   const steps = answer.value?.steps ?? [];
   const absent = answer.failure?.code === "not_found";
   const proved = steps.filter((step) => step.proved).length;
