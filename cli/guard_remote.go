@@ -12,6 +12,18 @@ import (
 	"surety/api/guard/v1/guardv1connect"
 )
 
+// guardCommand is the group of the guard.
+func guardCommand(env *Env) *cobra.Command {
+	return part(&cobra.Command{
+		Use:   "guard",
+		Short: "Invariants, breaches and drills",
+		Long: `The guard holds what the services said they would do against what the ledger did, in real time,
+and stops a loss as it begins.`,
+		Example: `  surety guard status
+  surety guard breaches --state open`,
+	}, guardStatus(env), guardBreaches(env), guardBreach(env))
+}
+
 func (t *target) guard() (guardv1connect.GuardServiceClient, error) {
 	client, base, err := t.http()
 	if err != nil {

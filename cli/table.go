@@ -10,6 +10,7 @@ func table(env *Env) []*cobra.Command {
 		traceCommand(env),
 		ledgerCommand(env),
 		lendCommand(env),
+		guardCommand(env),
 		evidenceCommand(env),
 		benchCommand(env),
 		accessCommand(env),

@@ -8,6 +8,8 @@ import (
 
 	nodev1 "surety/api/node/v1"
 	"surety/base/clock"
+	guardapi "surety/guard/api"
+	guardclient "surety/guard/client"
 	ledgerapi "surety/ledger/api"
 	"surety/lending/store"
 	"surety/sys/access"
@@ -110,7 +112,22 @@ func (n *Node) boardLedger(ctx context.Context, b *nodev1.Board) error {
 	return err
 }
 
-func (n *Node) boardGuard(context.Context, *nodev1.Board) error { return nil }
+// breachesShown is how many open breaches the board shows.
+const breachesShown = 10
+
+func (n *Node) boardGuard(ctx context.Context, b *nodev1.Board) error {
+	status, err := n.guard.Status(ctx)
+	if err != nil {
+		return err
+	}
+	b.Guard = guardapi.StatusText(&status)
+	breaches, err := n.guard.Breaches(ctx, guardclient.Filter{State: guardclient.Open,
+		Limit: breachesShown})
+	for i := range breaches {
+		b.OpenBreaches = append(b.OpenBreaches, guardapi.BreachText(&breaches[i]))
+	}
+	return err
+}
 
 // memoryBytes is what the process holds from the system, by the runtime's own account.
 func memoryBytes() uint64 {

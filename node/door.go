@@ -13,12 +13,14 @@ import (
 	"connectrpc.com/connect"
 
 	"surety/api/evidence/v1/evidencev1connect"
+	"surety/api/guard/v1/guardv1connect"
 	"surety/api/ledger/v1/ledgerv1connect"
 	"surety/api/lending/v1/lendingv1connect"
 	"surety/api/node/v1/nodev1connect"
 	"surety/api/openapi"
 	"surety/base/errs"
 	"surety/console"
+	guardapi "surety/guard/api"
 	ledgerapi "surety/ledger/api"
 	"surety/sys/access"
 	"surety/sys/edge"
@@ -66,6 +68,11 @@ var rules = access.Rules{
 	ledgerv1connect.LedgerServiceReleaseProcedure:        access.Risk,
 	ledgerv1connect.LedgerServiceListFreezesProcedure:    access.Viewer,
 
+	guardv1connect.GuardServiceStatusProcedure:       access.Viewer,
+	guardv1connect.GuardServiceListBreachesProcedure: access.Viewer,
+	guardv1connect.GuardServiceGetBreachProcedure:    access.Viewer,
+	guardv1connect.GuardServiceResolveProcedure:      access.Operator,
+
 	evidencev1connect.EvidenceServiceTraceProcedure:      access.Viewer,
 	evidencev1connect.EvidenceServiceExportProcedure:     access.Viewer,
 	evidencev1connect.EvidenceServiceCheckpointProcedure: access.Viewer,
@@ -110,6 +117,7 @@ func (n *Node) handler() (http.Handler, error) {
 	mux.Handle(lendingv1connect.NewLendingServiceHandler(n.lendingAPI, options))
 	mux.Handle(ledgerv1connect.NewLedgerServiceHandler(
 		ledgerapi.New(n.ledger, n.deps.Clock, n.idents), options))
+	mux.Handle(guardv1connect.NewGuardServiceHandler(guardapi.New(n.guard), options))
 	mux.Handle(evidencev1connect.NewEvidenceServiceHandler(
 		&evidenceService{log: n.evidence, ledger: n.ledger, vault: n.vault, records: n.records,
 			clock: n.deps.Clock}, options))

@@ -30,6 +30,8 @@ import (
 	"surety/base/errs"
 	"surety/evidence/tlog"
 	"surety/evidence/vault"
+	"surety/guard"
+	"surety/guard/engine"
 	"surety/ledger/journal"
 	"surety/ledger/replica"
 	"surety/lending"
@@ -72,6 +74,7 @@ type Node struct {
 	vault       *vault.Vault
 	records     *store.Store
 	evidence    *tlog.Log
+	guard       *engine.Engine
 	finisher    *settlement.Finisher
 	calendar    *calendar
 	catalogue   origination.Catalogue
@@ -107,7 +110,7 @@ func Open(ctx context.Context, config Config, deps Deps) (*Node, error) {
 		debug.SetMemoryLimit(config.Limits.MemoryBytes)
 	}
 	for _, step := range []func(context.Context) error{n.openDirectory, n.openAccess, n.openStores,
-		n.openDesks, n.resume, n.openFeeder, n.openDoor} {
+		n.openGuard, n.openDesks, n.resume, n.openFeeder, n.openDoor} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -196,6 +199,19 @@ func (n *Node) openEvidence(ctx context.Context) (err error) {
 	n.evidence, err = tlog.Open(ctx, tlog.Options{Directory: n.path("evidence"),
 		Origin: n.config.Evidence.Origin, Entropy: n.deps.Entropy, Logger: n.log,
 		CheckpointInterval: n.config.Evidence.CheckpointInterval})
+	return err
+}
+
+// openGuard opens the guard over the outbox and the ledger's feed.
+func (n *Node) openGuard(ctx context.Context) (err error) {
+	c := &n.config.Guard
+	n.guard, err = engine.Open(ctx, engine.Config{Dir: n.path("guard"), Mode: engine.Mode(c.Freeze),
+		Limits: guard.Limits{PostingDeadline: c.PostingDeadline}, FreezeExpiry: c.FreezeExpiry,
+		SweepEvery: c.SweepInterval, CanaryEvery: c.CanaryInterval, FailClosedAfter: c.FailClosedAfter},
+		engine.Deps{Outbox: n.records, Ledger: n.ledger, Clock: n.deps.Clock, Files: vfs.OS{}, Log: n.log})
+	if err == nil {
+		n.onClose("guard", n.guard.Close)
+	}
 	return err
 }
 
@@ -307,8 +323,9 @@ func (n *Node) background() []func(context.Context) {
 	relays := []*relay{
 		{source: sourceLending, read: eventEntries(n.records), wait: n.records.Wait},
 		{source: sourceLedger, read: batchEntries(n.ledger), wait: batchWait(n.ledger)},
+		{source: sourceGuard, read: verdictEntries(n.guard), wait: verdictWait(n.deps.Clock)},
 	}
-	parts := []func(context.Context){n.calendar.run, n.stream.run, n.feeder.run}
+	parts := []func(context.Context){n.watch, n.calendar.run, n.stream.run, n.feeder.run}
 	for _, r := range relays {
 		r.log, r.clock, r.slog = n.evidence, n.deps.Clock, n.log
 		parts = append(parts, r.run)
@@ -339,8 +356,15 @@ func (n *Node) Close() error {
 	return errors.Join(failures...)
 }
 
+// watch runs the guard. Where it fails, money-out closes by itself and the log says why.
+func (n *Node) watch(ctx context.Context) {
+	if err := n.guard.Run(ctx); err != nil {
+		n.log.Error("the guard has stopped", "error", err)
+	}
+}
+
 // moneyOut returns why no money may leave now.
-func (n *Node) moneyOut() error { return nil }
+func (n *Node) moneyOut() error { return n.guard.MoneyOutAllowed() }
 
 // identityKey returns the key that turns document numbers into customers' ids, made at first start.
 func (n *Node) identityKey() ([32]byte, error) {
@@ -369,6 +393,9 @@ func (n *Node) Lines() []string {
 			status.Transfers, status.Batches),
 		fmt.Sprintf("lending   %s; business date %s; %s", n.feeder.describe(), n.calendar.Today(),
 			n.lapse()),
+		fmt.Sprintf("guard     %s, postings within %s, money-out closes after %s of silence",
+			n.config.Guard.Freeze, formatDuration(n.config.Guard.PostingDeadline),
+			formatDuration(n.config.Guard.FailClosedAfter)),
 		fmt.Sprintf("evidence  log of %d records, key %s", size, n.evidence.Key().Origin()),
 		fmt.Sprintf("console   http://%s/", n.door.Addr()),
 	}

@@ -11,6 +11,7 @@ import (
 	"surety/base/ident"
 	"surety/evidence"
 	evidenceclient "surety/evidence/client"
+	guardclient "surety/guard/client"
 	"surety/ledger"
 	ledgerclient "surety/ledger/client"
 	"surety/lending/store"
@@ -172,6 +173,41 @@ func batchSubjects(ctx context.Context, from ledgerclient.Feed, b *ledgerclient.
 		seq = events[len(events)-1].Seq + 1
 	}
 	return subjects, nil
+}
+
+// verdictEntries reads the guard's verdicts: the entry's payload is the batch as stored, and its
+// subjects are the applications and loans it speaks of.
+func verdictEntries(from guardclient.Guard) func(context.Context, uint64, int) ([]evidence.Entry, error) {
+	return func(ctx context.Context, after uint64, limit int) ([]evidence.Entry, error) {
+		batches, err := from.Verdicts(ctx, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		entries := make([]evidence.Entry, len(batches))
+		for i := range batches {
+			b := &batches[i]
+			entries[i] = evidence.Entry{Source: sourceGuard, SourceSeq: b.Seq, Part: "guard",
+				Kind: "guard.verdicts", At: b.At, Payload: b.Body,
+				Subjects: b.Subjects[:min(len(b.Subjects), evidence.MaxSubjects)]}
+		}
+		return entries, nil
+	}
+}
+
+// verdictPoll is how often the relay looks for verdicts, which are stored a few times a second.
+const verdictPoll = 200 * clock.Millisecond
+
+func verdictWait(of wallclock.Clock) func(context.Context, uint64) error {
+	return func(ctx context.Context, _ uint64) error {
+		timer := of.NewTimer(verdictPoll)
+		select {
+		case <-timer.C():
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return errs.As(errs.Canceled, ctx.Err(), "node.relay")
+		}
+	}
 }
 
 // batchWait returns a wait for batches: every batch of money makes events.

@@ -127,10 +127,14 @@ func (s *evidenceService) follow(ctx context.Context, id ident.ID) ([]tlog.LeafA
 		}
 		for _, leaf := range leaves {
 			found[leaf.Index] = leaf
-			if about, err := s.eventOf(ctx, leaf); err != nil {
+			about, err := s.about(ctx, leaf)
+			if err != nil {
 				return nil, nil, err
-			} else if !about.IsZero() && !slices.Contains(related, about) && len(related) < traceMax {
-				related = append(related, about)
+			}
+			for _, other := range about {
+				if !other.IsZero() && !slices.Contains(related, other) && len(related) < traceMax {
+					related = append(related, other)
+				}
 			}
 		}
 	}
@@ -145,17 +149,18 @@ func (s *evidenceService) follow(ctx context.Context, id ident.ID) ([]tlog.LeafA
 	return list, related, nil
 }
 
-// eventOf returns the id of the business event that a record of the outbox is, zero for others.
-func (s *evidenceService) eventOf(ctx context.Context, leaf tlog.LeafAt) (ident.ID, error) {
+// about returns the ids by which other parts speak of a record of the outbox: its business event,
+// its application and its loan. Of other records it returns none.
+func (s *evidenceService) about(ctx context.Context, leaf tlog.LeafAt) ([]ident.ID, error) {
 	if leaf.Record.Source != sourceLending {
-		return ident.ID{}, nil
+		return nil, nil
 	}
 	payload, err := s.log.Payload(ctx, leaf)
 	if err != nil {
-		return ident.ID{}, err
+		return nil, err
 	}
 	e, err := event.Decode(payload)
-	return e.ID, err
+	return []ident.ID{e.ID, e.Application, e.Loan}, err
 }
 
 func (s *evidenceService) step(ctx context.Context, prover *tlog.Prover, leaf *tlog.LeafAt) (
