@@ -81,16 +81,16 @@ var lattice = [...]row{
 	{"lending/origination", adapter, "base/... sys/... api/... lending/... ledger ledger/client"},
 	{"lending/servicing", adapter, "base/... sys/... api/... lending/... ledger ledger/client"},
 	{"lending/population", adapter, "base/... sys/... api/... lending/..."},
-	{"lending/client", adapter, "base/... sys/... api/... lending/..."},
 
 	// The guard reads other copies by other code: it may know the ledger and the events, and
 	// nothing of lending.
 	{"guard", core, "base/... ledger"},
 	{"guard/source", adapter, "base/... sys/... api/... guard/... ledger ledger/client"},
-	{"guard/store", adapter, "base/... sys/... api/... guard/... rdb/embed"},
+	{"guard/store", adapter, "base/... sys/... api/... guard/... ledger rdb/embed"},
+	{"guard/api", adapter, "base/... sys/... api/... guard/..."},
 	{"guard/engine", adapter, "base/... sys/... api/... guard/... ledger ledger/client"},
 	{"guard/stop", adapter, "base/... sys/... api/... guard/... ledger ledger/client"},
-	{"guard/drill", adapter, "base/... sys/... api/... guard/... ledger ledger/client ledger/replica"},
+	{"guard/drill", adapter, "base/... sys/... api/... guard/... ledger ledger/client"},
 	{"guard/client", adapter, "base/... sys/... api/... guard/..."},
 
 	{"evidence", core, "base/..."},
@@ -104,7 +104,6 @@ var lattice = [...]row{
 	{"bench", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/..."},
 	{"node", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... rdb/... " +
 		"console"},
-	{"sim", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... rdb/..."},
 	{"cli", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... node bench"},
 	{"cmd/surety", top, "cli"},
 	{"e2e", tests, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... cli node"},

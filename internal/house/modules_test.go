@@ -19,7 +19,7 @@ type holder struct {
 
 var holders = [...]holder{
 	{"connectrpc.com/connect", "api/... sys/edge sys/access ledger/... lending/... guard/... " +
-		"evidence/... node cli tests", "0010-connect.md"},
+		"evidence/... node cli bench tests", "0010-connect.md"},
 	{"google.golang.org/protobuf", "api/... ledger/... lending/... guard/... evidence/... node cli " +
 		"tests", "0010-connect.md"},
 	{"github.com/spf13/cobra", "cli", "0011-cobra.md"},
