@@ -95,8 +95,11 @@ Start everything on this machine with "surety up". The other commands talk to wh
 	must(root.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(helpCommand(root))
+	help := helpCommand(root)
+	root.SetHelpCommand(help)
+	root.AddCommand(help)
 	root.AddCommand(table(env)...)
+	shelve(root)
 	return root
 }
 
