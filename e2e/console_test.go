@@ -35,6 +35,8 @@ type browser struct {
 	tab  context.Context
 	loan string // id of the one that was applied for
 
+	tokens map[string]string // of people who may release a freeze, by name
+
 	mu       sync.Mutex
 	problems []string // what the page complained of
 }
@@ -207,19 +209,24 @@ func (b *browser) quiet() {
 }
 
 // TestConsole goes through the console as a person would: applies for a loan, follows it to its
-// postings and its proof, repays, looks at the board and for breaches; then on a phone, in the dark,
-// by keyboard, and while the node is silent.
+// postings and its proof, repays, freezes money alone and releases it with another, looks at the
+// board and for breaches; then on a phone, in the dark, by keyboard, and while the node is silent.
 func TestConsole(t *testing.T) {
 	n := startNode(t, t.TempDir(), "--rate", "5")
 	b := openBrowser(t, n)
+	b.tokens = make(map[string]string)
+	for _, name := range []string{"ann", "bob"} {
+		b.tokens[name] = strings.TrimSpace(run(t, n.dir, 0, "access", "token", "create",
+			"--name", name, "--role", "operator", "--role", "risk"))
+	}
 	b.look(1280, "light")
 	for _, step := range []struct {
 		name string
 		do   func(b *browser)
 	}{
 		{"apply", (*browser).apply}, {"follow", (*browser).follow}, {"repay", (*browser).repay},
-		{"live", (*browser).live}, {"breaches", (*browser).breaches}, {"sizes", (*browser).sizes},
-		{"keyboard", (*browser).keyboard}, {"silence", (*browser).silence},
+		{"freeze", (*browser).freeze}, {"live", (*browser).live}, {"breaches", (*browser).breaches},
+		{"sizes", (*browser).sizes}, {"keyboard", (*browser).keyboard}, {"silence", (*browser).silence},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			b.t = t
@@ -322,6 +329,57 @@ func (b *browser) repay() {
 	b.until("it is quoted", `[...document.querySelectorAll("main [role=status]")].some(
 		said => said.textContent.includes("principal"))`)
 	b.quiet()
+}
+
+// freeze stops the customer's deposit, which anyone who may act here can, and releases it, which
+// takes two people of role risk.
+func (b *browser) freeze() {
+	b.open("/loan/" + b.loan)
+	const deposit = `[...document.querySelectorAll("td")].find(cell =>
+		cell.textContent.endsWith("customer deposit"))?.querySelector("a")`
+	b.until("the deposit is linked", deposit)
+	b.do("open the deposit", chromedp.Evaluate[chromedp.Void](deposit+".click()"))
+	b.says("debits must not exceed credits")
+	b.says("paid into the account")
+	b.do("go to freeze it", chromedp.Evaluate[chromedp.Void](
+		`[...document.querySelectorAll("main a")].find(a => a.textContent === "freeze").click()`))
+	b.says("You are local")
+	b.says("Nothing is frozen.")
+	b.press("Freeze")
+	b.says("Say why, in a sentence.")
+	b.write("reason", "a drill of the console")
+	b.press("Freeze")
+	b.says("Frozen: ")
+	b.says("in force")
+	b.become("ann")
+	b.write("release", "the drill is over")
+	b.press("Request release")
+	b.says("release requested")
+	b.press("Release")
+	b.says("a second person must confirm it")
+	b.press("Forget it")
+	b.says("You are local")
+	b.press("Release")
+	b.says("permission_denied")
+	b.picture("freezes")
+	b.become("bob")
+	b.press("Release")
+	b.says("Nothing is frozen.")
+	b.press("Forget it")
+	b.says("You are local")
+	b.mu.Lock()
+	b.problems = nil // the refusals above are also told in the browser's console
+	b.mu.Unlock()
+}
+
+// become enters the token of a person.
+func (b *browser) become(name string) {
+	b.t.Helper()
+	b.do("open the field", chromedp.Evaluate[chromedp.Void](
+		`document.querySelector(".identity details").open = true`))
+	b.write("token", b.tokens[name])
+	b.press("Use it")
+	b.says("You are " + name)
 }
 
 // breaches wants the list of breaches, and of a sound node none in it.
