@@ -29,9 +29,10 @@ import (
 type LendingConfig struct {
 	Rate     int            // applications a second, released evenly whether answered or not
 	Duration clock.Duration // how long they are released
-	Workers  int            // connections; an application that finds none waits, and the wait counts
-	Seed     uint64         // of the applicants
-	Features []string       // of the model, in its order
+	// connections; an application that finds none waits, and the wait counts
+	Workers  int
+	Seed     uint64   // of the applicants
+	Features []string // of the model, in its order
 }
 
 // LendingReport is what came of it.
@@ -54,10 +55,11 @@ func (r *LendingReport) Rate() float64 {
 
 // Write writes the report for people.
 func (r *LendingReport) Write(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "applications  %d sent, %d approved, %d declined, %d referred, %d failed\n"+
-		"rate          %.1f answered a second\n"+
-		"decision      p50 %s, p99 %s, p99.9 %s, max %s\n"+
-		"to money      p50 %s, p99 %s, p99.9 %s, max %s\n",
+	_, err := fmt.Fprintf(w,
+		"applications  %d sent, %d approved, %d declined, %d referred, %d failed\n"+
+			"rate          %.1f answered a second\n"+
+			"decision      p50 %s, p99 %s, p99.9 %s, max %s\n"+
+			"to money      p50 %s, p99 %s, p99.9 %s, max %s\n",
 		r.Sent, r.Approved, r.Declined, r.Referred, r.Failed, r.Rate(),
 		text(r.Decision.P50), text(r.Decision.P99), text(r.Decision.P999), text(r.Decision.Max),
 		text(r.Money.P50), text(r.Money.P99), text(r.Money.P999), text(r.Money.Max))
@@ -85,9 +87,11 @@ type lendingRun struct {
 // Lending sends applications to the node at the base URL, at an even rate, and measures the
 // answers. It is an open loop: a node that falls behind is not spared, and the time an application
 // waits for a free connection is part of its time to money.
-func Lending(ctx context.Context, client *http.Client, base string, config LendingConfig) (LendingReport, error) {
+func Lending(ctx context.Context, client *http.Client, base string,
+	config LendingConfig) (LendingReport, error) {
 	if config.Rate < 1 || config.Duration <= 0 || config.Workers < 1 {
-		return LendingReport{}, errs.New(errs.Invalid, "bench.lending: rate %d, duration %s, workers %d",
+		return LendingReport{}, errs.New(errs.Invalid,
+			"bench.lending: rate %d, duration %s, workers %d",
 			config.Rate, text(config.Duration), config.Workers)
 	}
 	from, err := population.New(config.Seed, config.Features)
@@ -126,7 +130,8 @@ func (r *lendingRun) run(ctx context.Context) (LendingReport, error) {
 }
 
 // release queues the applications as they fall due.
-func (r *lendingRun) release(ctx context.Context, queue chan<- due, began clock.Instant, total int) {
+func (r *lendingRun) release(ctx context.Context, queue chan<- due, began clock.Instant,
+	total int) {
 	for i := range total {
 		at := began.Add(clock.Duration(int64(i) * int64(clock.Second) / int64(r.config.Rate)))
 		if wait := at.Sub(r.clock.Now()); wait > 0 {

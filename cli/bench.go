@@ -52,8 +52,9 @@ durations in nanoseconds.`,
 	c.Flags().IntVar(&config.Rate, "rate", 200, "applications a second")
 	c.Flags().DurationVar(&duration, "duration", 30*time.Second, "how long to send them")
 	c.Flags().IntVar(&config.Workers, "workers", 64, "connections")
-	c.Flags().Uint64Var(&config.Seed, "seed", uint64(time.Now().UnixNano()), "of the applicants")
-	c.Flags().StringVar(&keep, "in", "", "directory for the node's data, kept afterwards (default: a temporary one)")
+	c.Flags().Uint64Var(&config.Seed, "seed", uint64(wallclock.System().Now()), "of the applicants")
+	c.Flags().StringVar(&keep, "in", "",
+		"directory for the node's data, kept afterwards (default: a temporary one)")
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
 		config.Duration = clock.Duration(duration)
 		model, err := merchant.Shipped(score.KindCard)
@@ -87,8 +88,9 @@ func benchOwnNode(ctx context.Context, env *Env, dir string, config bench.Lendin
 	settings := node.Default()
 	settings.DataDir, settings.HTTP.Address, settings.Ledger.Address = dir, "127.0.0.1:0", ""
 	settings.Lending.RatePerSecond, settings.Lending.DaysPerMinute = 0, 0
-	n, err := node.Open(ctx, settings, node.Deps{Log: slog.New(slog.DiscardHandler), Version: Version,
-		Clock: wallclock.System(), Entropy: entropy.System()})
+	n, err := node.Open(ctx, settings, node.Deps{Log: slog.New(slog.DiscardHandler),
+		Version: Version,
+		Clock:   wallclock.System(), Entropy: entropy.System()})
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,8 @@ it on any machine, with nothing but the log's public key.`,
 		if err := os.WriteFile(out, response.Bundle, 0o600); err != nil {
 			return fileError(err, "bundle")
 		}
-		env.note("%s: %d bytes; check it with: surety evidence verify %s", out, len(response.Bundle), out)
+		env.note("%s: %d bytes; check it with: surety evidence verify %s", out,
+			len(response.Bundle), out)
 		return nil
 	})
 }
@@ -241,7 +242,8 @@ history is held against. With -o json, one object {checkpoint, size, key}.`,
 		if err != nil {
 			return err
 		}
-		r, err := call(ctx, evidence.Checkpoint, &evidencev1.CheckpointRequest{}, "evidence checkpoint")
+		r, err := call(ctx, evidence.Checkpoint, &evidencev1.CheckpointRequest{},
+			"evidence checkpoint")
 		if err != nil {
 			return err
 		}
@@ -273,7 +275,8 @@ because it commits to what was sealed. Needs the role risk. It cannot be undone.
 		if err != nil {
 			return err
 		}
-		r, err := call(ctx, evidence.Erase, &evidencev1.EraseRequest{Subject: args[0], Reason: reason},
+		r, err := call(ctx, evidence.Erase, &evidencev1.EraseRequest{Subject: args[0],
+			Reason: reason},
 			"evidence erase")
 		if err != nil {
 			return err

@@ -68,7 +68,8 @@ func writeGuardStatus(w io.Writer, s *guardv1.StatusResponse) error {
 	if err != nil {
 		return err
 	}
-	g := newGrid(left("invariant"), left("state"), right("age ms"), right("checked"), left("detail"))
+	g := newGrid(left("invariant"), left("state"), right("age ms"), right("checked"),
+		left("detail"))
 	for _, i := range s.Invariants {
 		g.row(i.Title, i.State, i.AgeMillis, i.Checked, i.Detail)
 	}
@@ -89,7 +90,8 @@ func guardBreaches(env *Env) *cobra.Command {
 	to := targetFlags(env, c.Flags())
 	request := &guardv1.ListBreachesRequest{}
 	c.Flags().Int32Var(&request.Limit, "limit", 20, "how many, 1 to 200")
-	c.Flags().StringVar(&request.State, "state", "", "open, confirmed, false or drilled (default: all)")
+	c.Flags().StringVar(&request.State, "state", "",
+		"open, confirmed, false or drilled (default: all)")
 	must(c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
 		[]string{"open", "confirmed", "false", "drilled"}, cobra.ShellCompDirectiveNoFileComp)))
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
@@ -137,7 +139,8 @@ breach.`,
 			b, err = call(ctx, guard.Resolve, &guardv1.ResolveRequest{Id: args[0], State: state,
 				Note: note}, "guard breach")
 		} else {
-			b, err = call(ctx, guard.GetBreach, &guardv1.GetBreachRequest{Id: args[0]}, "guard breach")
+			b, err = call(ctx, guard.GetBreach, &guardv1.GetBreachRequest{Id: args[0]},
+				"guard breach")
 		}
 		if err != nil {
 			return err

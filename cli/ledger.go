@@ -87,7 +87,8 @@ With -o json, one object {results}.`,
 	to := targetFlags(env, c.Flags())
 	a := &ledgerv1.Account{}
 	c.Flags().StringVar(&a.Name, "name", "", "name, unique in the ledger")
-	c.Flags().Uint32Var(&a.Ledger, "ledger", 0, "ledger number, here the ISO 4217 number of the currency")
+	c.Flags().Uint32Var(&a.Ledger, "ledger", 0,
+		"ledger number, here the ISO 4217 number of the currency")
 	c.Flags().Uint32Var(&a.Code, "code", 0, "class of account, 1 to 65535")
 	c.Flags().StringSliceVar(&a.Flags, "flag", nil,
 		"debits_must_not_exceed_credits, credits_must_not_exceed_debits or history; may be repeated")
@@ -139,8 +140,10 @@ nothing and says "exists". docs/reference/results.md lists what else can be said
 	c.Flags().StringVar(&t.Amount, "amount", "", "amount in minor units")
 	c.Flags().Uint32Var(&t.Ledger, "ledger", 0, "ledger number of both accounts")
 	c.Flags().Uint32Var(&t.Code, "code", 0, "kind of transfer, 1 to 65535")
-	c.Flags().StringVar(&t.PendingId, "pending-id", "", "the pending transfer that this posts or voids")
-	c.Flags().Uint32Var(&t.TimeoutSeconds, "timeout", 0, "seconds until a pending transfer expires (0: never)")
+	c.Flags().StringVar(&t.PendingId, "pending-id", "",
+		"the pending transfer that this posts or voids")
+	c.Flags().Uint32Var(&t.TimeoutSeconds, "timeout", 0,
+		"seconds until a pending transfer expires (0: never)")
 	c.Flags().StringSliceVar(&t.Flags, "flag", nil,
 		"pending, post_pending_transfer, void_pending_transfer, balancing_debit, ...; may be repeated")
 	must(c.MarkFlagRequired("amount"))
@@ -248,7 +251,8 @@ history keep that. With -o json, one object {transfers} or {balances}.`,
 				g := newGrid(left("time"), right("debits pending"), right("debits posted"),
 					right("credits pending"), right("credits posted"))
 				for _, b := range response.Balances {
-					g.row(b.Timestamp, b.DebitsPending, b.DebitsPosted, b.CreditsPending, b.CreditsPosted)
+					g.row(b.Timestamp, b.DebitsPending, b.DebitsPosted, b.CreditsPending,
+						b.CreditsPosted)
 				}
 				return g.write(w)
 			})
@@ -278,7 +282,8 @@ func ledgerBalances(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		response, err := call(ctx, ledger.ClassTotals, &ledgerv1.ClassTotalsRequest{}, "ledger balances")
+		response, err := call(ctx, ledger.ClassTotals, &ledgerv1.ClassTotalsRequest{},
+			"ledger balances")
 		if err != nil {
 			return err
 		}
@@ -317,7 +322,8 @@ func ledgerFreeze(env *Env) *cobra.Command {
 	c.Flags().Uint32Var(&request.Code, "code", 0, "transfer code to stop")
 	c.Flags().StringVar(&request.Sides, "sides", "both", "of an account: debits, credits or both")
 	c.Flags().StringVar(&request.Reason, "reason", "", "why, 1 to 400 characters")
-	c.Flags().StringVar(&request.ExpiresIn, "expires-in", "", "such as 24h (default: until released)")
+	c.Flags().StringVar(&request.ExpiresIn, "expires-in", "",
+		"such as 24h (default: until released)")
 	must(c.MarkFlagRequired("reason"))
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		ledger, err := to.ledger()
@@ -336,7 +342,8 @@ func ledgerFreeze(env *Env) *cobra.Command {
 }
 
 func writeFreezes(w io.Writer, freezes []*ledgerv1.FreezeState) error {
-	g := newGrid(left("freeze"), left("state"), left("scope"), left("what"), left("sides"), left("by"),
+	g := newGrid(left("freeze"), left("state"), left("scope"), left("what"), left("sides"),
+		left("by"),
 		left("expires"), left("reason"))
 	for _, z := range freezes {
 		what := z.Account
@@ -365,7 +372,8 @@ func ledgerFreezes(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		response, err := call(ctx, ledger.ListFreezes, &ledgerv1.ListFreezesRequest{}, "ledger freezes")
+		response, err := call(ctx, ledger.ListFreezes, &ledgerv1.ListFreezesRequest{},
+			"ledger freezes")
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,8 @@ twice.`,
 			return err
 		}
 		return env.show(answer{response}, func(w io.Writer) error {
-			if err := writeApplication(w, response.Application); err != nil || response.Loan == nil {
+			if err := writeApplication(w, response.Application); err != nil ||
+				response.Loan == nil {
 				return err
 			}
 			return writeLoan(w, response.Loan)
@@ -169,7 +170,8 @@ func lendApplication(env *Env) *cobra.Command {
 
 func writeApplication(w io.Writer, a *lendingv1.Application) error {
 	pairs := []pair{
-		{"application", a.Id}, {"status", a.Status}, {"origin", a.Origin}, {"received", a.ReceivedAt},
+		{"application", a.Id}, {"status", a.Status}, {"origin", a.Origin}, {"received",
+			a.ReceivedAt},
 		{"requested", majorUnits(a.Requested, a.Currency) + " " + a.Currency},
 		{"term", strconv.Itoa(int(a.TermMonths)) + " months"},
 	}
@@ -231,7 +233,8 @@ func lendLoans(env *Env) *cobra.Command {
 				right("outstanding"), right("repaid"), left("currency"), left("next due"))
 			for _, l := range response.Loans {
 				g.row(l.Id, l.Status, l.Bucket, majorUnits(l.Contract.GetPrincipal(), l.Currency),
-					majorUnits(l.PrincipalOutstanding, l.Currency), majorUnits(l.Repaid, l.Currency),
+					majorUnits(l.PrincipalOutstanding, l.Currency), majorUnits(l.Repaid,
+						l.Currency),
 					l.Currency, l.NextDue)
 			}
 			return g.write(w)
@@ -283,7 +286,8 @@ func writeLoan(w io.Writer, l *lendingv1.Loan) error {
 	g := newGrid(right("no"), left("due"), right("payment"), right("interest"), right("principal"),
 		right("balance"), left("status"))
 	for _, i := range k.Schedule {
-		g.row(i.Number, i.Due, in(i.Payment), in(i.Interest), in(i.Principal), in(i.Balance), i.Status)
+		g.row(i.Number, i.Due, in(i.Payment), in(i.Interest), in(i.Principal), in(i.Balance),
+			i.Status)
 	}
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		return err
@@ -320,14 +324,16 @@ in its channel: sent again with the same amount it moves nothing and gives the s
 	}
 	to := targetFlags(env, c.Flags())
 	var reference string
-	c.Flags().StringVar(&reference, "reference", "", "the channel's name for the payment, 1 to 64 characters")
+	c.Flags().StringVar(&reference, "reference", "",
+		"the channel's name for the payment, 1 to 64 characters")
 	must(c.MarkFlagRequired("reference"))
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		lending, err := to.lending()
 		if err != nil {
 			return err
 		}
-		loan, err := call(ctx, lending.GetLoan, &lendingv1.GetLoanRequest{Id: args[0]}, "lend repay")
+		loan, err := call(ctx, lending.GetLoan, &lendingv1.GetLoanRequest{Id: args[0]},
+			"lend repay")
 		if err != nil {
 			return err
 		}
@@ -368,7 +374,8 @@ func lendPayoff(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		loan, err := call(ctx, lending.GetLoan, &lendingv1.GetLoanRequest{Id: args[0]}, "lend payoff")
+		loan, err := call(ctx, lending.GetLoan, &lendingv1.GetLoanRequest{Id: args[0]},
+			"lend payoff")
 		if err != nil {
 			return err
 		}
@@ -378,7 +385,8 @@ func lendPayoff(env *Env) *cobra.Command {
 		}
 		return env.show(answer{q}, func(w io.Writer) error {
 			in := func(minor string) string { return majorUnits(minor, loan.Currency) }
-			return writePairs(w, pair{"date", q.Date}, pair{"amount", in(q.Amount) + " " + loan.Currency},
+			return writePairs(w, pair{"date", q.Date}, pair{"amount",
+				in(q.Amount) + " " + loan.Currency},
 				pair{"principal", in(q.Principal)}, pair{"interest", in(q.Interest)},
 				pair{"penalty", in(q.Penalty)})
 		})
@@ -426,7 +434,8 @@ computed again, and the two are compared bit for bit. Exit status 1 where they d
 		if err != nil {
 			return err
 		}
-		r, err := call(ctx, lending.Replay, &lendingv1.ReplayRequest{Application: args[0]}, "lend replay")
+		r, err := call(ctx, lending.Replay, &lendingv1.ReplayRequest{Application: args[0]},
+			"lend replay")
 		if err != nil {
 			return err
 		}

@@ -31,9 +31,11 @@ func (d *dataSet) flags(c *cobra.Command) {
 	c.Flags().StringVar(&d.file, "data", "", "CSV file with rows whose end is known")
 	c.Flags().StringVar(&d.mapping, "mapping", merchant.MappingName,
 		"how columns become features: "+strings.Join(frame.Shipped(), ", ")+", or a YAML file")
-	c.Flags().BoolVar(&d.synthetic, "synthetic", false, "use the synthetic merchants instead of --data")
+	c.Flags().BoolVar(&d.synthetic, "synthetic", false,
+		"use the synthetic merchants instead of --data")
 	c.Flags().IntVar(&d.rows, "rows", merchant.TrainingRows, "synthetic merchants to make")
-	c.Flags().Uint64Var(&d.seed, "seed", merchant.TrainingSeed, "seed of the synthetic merchants and of fitting")
+	c.Flags().Uint64Var(&d.seed, "seed", merchant.TrainingSeed,
+		"seed of the synthetic merchants and of fitting")
 	must(c.RegisterFlagCompletionFunc("mapping",
 		cobra.FixedCompletions(frame.Shipped(), cobra.ShellCompDirectiveDefault)))
 }
@@ -82,7 +84,8 @@ func readModel(name string) (*score.Model, error) {
 		return nil, fileError(err, "model")
 	}
 	if info.Size() > score.MaxFileBytes {
-		return nil, errs.New(errs.TooLarge, "model %s: %d bytes, the limit is %d", name, info.Size(),
+		return nil, errs.New(errs.TooLarge, "model %s: %d bytes, the limit is %d", name,
+			info.Size(),
 			score.MaxFileBytes)
 	}
 	data, err := os.ReadFile(name)
@@ -97,7 +100,8 @@ func kindFlag(c *cobra.Command, into *string) {
 	c.Flags().StringVar(into, "kind", string(score.KindForest),
 		"kind of model: "+string(score.KindCard)+" or "+string(score.KindForest))
 	must(c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(
-		[]string{string(score.KindCard), string(score.KindForest)}, cobra.ShellCompDirectiveNoFileComp)))
+		[]string{string(score.KindCard),
+			string(score.KindForest)}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
 func checkKind(c *cobra.Command, kind string) error {
@@ -191,7 +195,8 @@ error, and for each protected column how its groups would be approved. With -o j
 	kindFlag(c, &kind)
 	c.Flags().StringVar(&model, "model", "", "model file to measure (default: cross-validate)")
 	c.Flags().IntVar(&folds, "folds", 5, "folds of the cross-validation")
-	c.Flags().Int64Var(&approve, "approve", 800, "approvals in thousandths, for the comparison of groups")
+	c.Flags().Int64Var(&approve, "approve", 800,
+		"approvals in thousandths, for the comparison of groups")
 	return verb(env, c, func(_ context.Context, env *Env, _ []string) error {
 		if err := checkKind(c, kind); err != nil {
 			return err
@@ -200,7 +205,8 @@ error, and for each protected column how its groups would be approved. With -o j
 		if err != nil {
 			return err
 		}
-		view, err := evaluation(f, model, paramsOf(&data, kind, f.Rows()), folds, data.seed, approve)
+		view, err := evaluation(f, model, paramsOf(&data, kind, f.Rows()), folds, data.seed,
+			approve)
 		if err != nil {
 			return err
 		}
@@ -285,7 +291,8 @@ func writeFairness(w io.Writer, f *evaluate.Fairness) error {
 		case group.Impact < 800_000:
 			remark = "adverse: below four fifths"
 		}
-		g.row(group.Name, group.Rows, group.BadRate, group.MeanPD, group.Approved, group.Impact, remark)
+		g.row(group.Name, group.Rows, group.BadRate, group.MeanPD, group.Approved, group.Impact,
+			remark)
 	}
 	return g.write(w)
 }
@@ -358,8 +365,9 @@ func scoreRows(ctx context.Context, env *Env, m *score.Model, rows *frame.Reader
 func writeScore(env *Env, m *score.Model, number int, sum int64) error {
 	points, pd := m.Scale(sum)
 	if !env.wantsJSON() {
-		_, err := io.WriteString(env.Stdout, strconv.Itoa(number)+"\t"+strconv.Itoa(int(points))+"\t"+
-			strconv.FormatInt(pd, 10)+"\n")
+		_, err := io.WriteString(env.Stdout,
+			strconv.Itoa(number)+"\t"+strconv.Itoa(int(points))+"\t"+
+				strconv.FormatInt(pd, 10)+"\n")
 		return wrote(err)
 	}
 	return env.line(struct {

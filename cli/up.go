@@ -67,7 +67,8 @@ func up(ctx context.Context, env *Env, config node.Config) error {
 		fmt.Fprintf(env.Stdout, "admin token, shown this once: %s\n", secret.Reveal())
 	}
 	if resumed := n.Resumed(); resumed > 0 {
-		fmt.Fprintf(env.Stdout, "recovered: %s finished that a stop had cut short\n", count(resumed, "act"))
+		fmt.Fprintf(env.Stdout, "recovered: %s finished that a stop had cut short\n", count(resumed,
+			"act"))
 	}
 	for _, line := range n.Lines() {
 		fmt.Fprintln(env.Stdout, line)

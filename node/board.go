@@ -70,7 +70,8 @@ func (n *Node) boardRates(b *nodev1.Board) {
 		value, _ := of.Quantile(q)
 		return int64(value / clock.Microsecond)
 	}
-	b.DecisionP50Micros, b.DecisionP99Micros = micros(0.5, n.meter.decided), micros(0.99, n.meter.decided)
+	b.DecisionP50Micros, b.DecisionP99Micros = micros(0.5, n.meter.decided), micros(0.99,
+		n.meter.decided)
 	b.MoneyP50Micros, b.MoneyP99Micros = micros(0.5, n.meter.paid), micros(0.99, n.meter.paid)
 }
 

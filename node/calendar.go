@@ -86,7 +86,8 @@ func (c *calendar) pause() clock.Duration {
 // advance begins the next date and does its work.
 func (c *calendar) advance(ctx context.Context) {
 	next := c.Today() + 1
-	if err := c.records.Commit(ctx, store.PutSetting(settingBusinessDate, next.String())); err != nil {
+	if err := c.records.Commit(ctx, store.PutSetting(settingBusinessDate,
+		next.String())); err != nil {
 		if ctx.Err() == nil {
 			c.log.Error("the business date cannot move on", "date", next.String(), "error", err)
 		}

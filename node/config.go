@@ -103,7 +103,8 @@ func Default() Config {
 		Ledger: LedgerConfig{
 			Address: "127.0.0.1:7311", SegmentBytes: 64 << 20, SnapshotEvery: 1_000_000,
 		},
-		Lending: LendingConfig{RatePerSecond: 2, Seed: 1, SimulateBorrowers: true},
+		Lending: LendingConfig{RatePerSecond: 5, Seed: 1, DaysPerMinute: 30,
+			SimulateBorrowers: true},
 		Guard: GuardConfig{
 			Freeze:          FreezeEnforce,
 			FreezeExpiry:    24 * clock.Hour,
@@ -122,20 +123,24 @@ func Default() Config {
 func (c *Config) check() []Problem {
 	var problems []Problem
 	say := func(path, format string, args ...any) {
-		problems = append(problems, Problem{Path: path, Err: errs.New(errs.Invalid, format, args...)})
+		problems = append(problems, Problem{Path: path, Err: errs.New(errs.Invalid, format,
+			args...)})
 	}
 	if (c.HTTP.TLSCertificate == "") != (c.HTTP.TLSKey == "") {
-		say("http.tls_certificate", "the certificate and http.tls_key are set together or not at all")
+		say("http.tls_certificate",
+			"the certificate and http.tls_key are set together or not at all")
 	}
 	secure := c.HTTP.TLSCertificate != "" || c.HTTP.Plaintext
 	if !secure && !loopback(c.HTTP.Address) {
 		// A token in clear text on a network is a token given away.
-		say("http.address", "%s is reached from outside: set http.tls_certificate and http.tls_key, "+
-			"or http.plaintext where a proxy on this network ends TLS", c.HTTP.Address)
+		say("http.address",
+			"%s is reached from outside: set http.tls_certificate and http.tls_key, "+
+				"or http.plaintext where a proxy on this network ends TLS", c.HTTP.Address)
 	}
 	if c.Ledger.Address != "" && !loopback(c.Ledger.Address) {
-		say("ledger.address", "%s is reached from outside, and the batch protocol is not encrypted: "+
-			"use a loopback address", c.Ledger.Address)
+		say("ledger.address",
+			"%s is reached from outside, and the batch protocol is not encrypted: "+
+				"use a loopback address", c.Ledger.Address)
 	}
 	if c.Lending.Mapping != "" && c.Lending.Applications == "" {
 		say("lending.mapping", "a mapping needs lending.applications, the file it is for")

@@ -21,7 +21,8 @@ func TestEveryFieldHasOneSetting(t *testing.T) {
 	var walk func(reflect.Type)
 	walk = func(typ reflect.Type) {
 		for i := range typ.NumField() {
-			if f := typ.Field(i).Type; f.Kind() == reflect.Struct && f != reflect.TypeFor[Secret]() {
+			if f := typ.Field(i).Type; f.Kind() == reflect.Struct &&
+				f != reflect.TypeFor[Secret]() {
 				walk(f)
 				continue
 			}
@@ -105,10 +106,12 @@ func TestFiles(t *testing.T) {
 		{"empty section", "http:\nlog:\n  # level: debug\n", ""},
 		{"several lists", "http:\n  hosts: [a.example, b.example]\n", ""},
 		{"quoted", "http:\n  address: \"localhost:0\"\n", ""},
-		{"unknown key", "http:\n  adress: x\n", "f:2:3: unknown key http.adress, did you mean http.address"},
+		{"unknown key", "http:\n  adress: x\n",
+			"f:2:3: unknown key http.adress, did you mean http.address"},
 		{"unknown section", "htp:\n  address: x\n", "f:1:1: unknown key htp, did you mean http"},
 		{"far key", "zzzzzzzzzzzzzz: 1\n", "f:1:1: unknown key zzzzzzzzzzzzzz; "},
-		{"key twice", "log:\n  level: info\n  level: warn\n", "f:3:3: mapping key \"level\" already"},
+		{"key twice", "log:\n  level: info\n  level: warn\n",
+			"f:3:3: mapping key \"level\" already"},
 		{"section of text", "http: yes\n", "f:1:7: http wants keys below it"},
 		{"list for text", "log:\n  level: [a]\n",
 			"f:2:3: log.level: wants one value (debug, info, warn or error), got a list"},
@@ -116,7 +119,8 @@ func TestFiles(t *testing.T) {
 		{"no value", "log:\n  level:\n", "f:2:3: log.level: has no value"},
 		{"anchor", "log: &x\n  level: info\n", "f:1:6: log wants keys below it"},
 		{"merge", "<<: {a: b}\n", "f:1:1: merge keys are not supported"},
-		{"two documents", "log:\n  level: info\n---\nlog:\n  level: warn\n", "more than one document"},
+		{"two documents", "log:\n  level: info\n---\nlog:\n  level: warn\n",
+			"more than one document"},
 		{"tab", "log:\n\tlevel: info\n", "f:2:1"},
 		{"top is a list", "- a\n", "the file wants keys"},
 		{"number", "lending:\n  seed: ten\n", "f:2:3: lending.seed: \"ten\" is not a whole number"},
@@ -132,7 +136,8 @@ func TestFiles(t *testing.T) {
 		{"port", "http:\n  address: localhost:99999\n", "has port \"99999\", want 0 to 65535"},
 		{"token", "access:\n  bootstrap_token: hunter2hunter2\n", "is not a token"},
 		{"half of TLS", "http:\n  tls_key: k.pem\n", "http.tls_certificate: the certificate and"},
-		{"clear text", "http:\n  address: 0.0.0.0:80\n", "f:2:3: http.address: 0.0.0.0:80 is reached"},
+		{"clear text", "http:\n  address: 0.0.0.0:80\n",
+			"f:2:3: http.address: 0.0.0.0:80 is reached"},
 		{"clear text meant", "http:\n  address: 0.0.0.0:80\n  plaintext: true\n", ""},
 		{"open ledger", "ledger:\n  address: :80\n", "ledger.address: :80 is reached from outside"},
 		{"mapping alone", "lending:\n  mapping: taiwan\n", "lending.mapping: a mapping needs"},
@@ -191,18 +196,21 @@ func TestSecretsStaySecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := fmt.Sprintf("%v %+v %#v %s", effective.Access, effective.Access, effective.Access, asJSON)
+	shown := fmt.Sprintf("%v %+v %#v %s", effective.Access, effective.Access, effective.Access,
+		asJSON)
 	if strings.Contains(shown, token) || !strings.Contains(shown, "redacted") {
 		t.Errorf("the token shows in %s", shown)
 	}
-	_, err = Load(Inputs{FileName: "f", File: []byte("access:\n  bootstrap_token: x" + token + "\n")})
+	_, err = Load(Inputs{FileName: "f",
+		File: []byte("access:\n  bootstrap_token: x" + token + "\n")})
 	if err == nil || strings.Contains(err.Error(), token) {
 		t.Errorf("a mistyped token gave %v", err)
 	}
 }
 
 func TestFormats(t *testing.T) {
-	for text, want := range map[string]string{"24h": "24h", "90s": "1m30s", "1500ms": "1.5s", "60m": "1h",
+	for text, want := range map[string]string{"24h": "24h", "90s": "1m30s", "1500ms": "1.5s",
+		"60m": "1h",
 		"90m": "1h30m", "0": "0s"} {
 		d, err := parseDuration(text)
 		if err != nil || formatDuration(d) != want {

@@ -144,7 +144,8 @@ func (n *Node) handler() (http.Handler, error) {
 	keeper := access.NewDoorkeeper(n.tokens, n.deps.Clock, n.log)
 	door := access.Door{Open: n.config.Access.LoopbackOpen && access.Loopback(n.door.Addr()),
 		Hosts: n.config.HTTP.Hosts, Public: public}
-	return edge.Handler(edge.Options{Log: n.log, NewID: n.idents.New, BodyMax: n.config.HTTP.BodyBytes},
+	return edge.Handler(edge.Options{Log: n.log, NewID: n.idents.New,
+		BodyMax: n.config.HTTP.BodyBytes},
 		keeper.Handler(door, mux)), nil
 }
 

@@ -139,9 +139,11 @@ func (f *feeder) skip() error {
 func (f *feeder) describe() string {
 	switch {
 	case f.rows != nil:
-		return fmt.Sprintf("applications from %s from row %d on, %d a second", f.fileName, f.place+1, f.rate)
+		return fmt.Sprintf("applications from %s from row %d on, %d a second", f.fileName,
+			f.place+1, f.rate)
 	case f.population != nil:
-		return fmt.Sprintf("SYNTHETIC applications from number %d on, %d a second", f.place+1, f.rate)
+		return fmt.Sprintf("SYNTHETIC applications from number %d on, %d a second", f.place+1,
+			f.rate)
 	}
 	return "applications by the API alone"
 }
@@ -226,7 +228,8 @@ func (f *feeder) next() (s *origination.Submission, more bool) {
 // tell shows a row that did not become an application.
 func (f *feeder) tell(row int, err error) {
 	if n := f.broken.Add(1); n <= rowErrorsShown {
-		f.log.Warn("a row is not an application", "file", f.fileName, "row", row, "reason", err.Error())
+		f.log.Warn("a row is not an application", "file", f.fileName, "row", row, "reason",
+			err.Error())
 	}
 }
 

@@ -254,7 +254,10 @@ func (l *loader) entry(name, path string, entry *ast.MappingValueNode) {
 	case entry.Key.IsMergeKey():
 		l.problem(where, "", invalid("merge keys are not supported"))
 	case l.find(full) != nil:
-		l.assign(full, Origin{FromFile, where}, func(v value) error { return setNode(v, entry.Value) })
+		l.assign(full, Origin{FromFile, where}, func(v value) error {
+			return setNode(v,
+				entry.Value)
+		})
 	case l.isSection(full):
 		l.section(name, full, entry.Value)
 	default:

@@ -208,7 +208,8 @@ func (n *Node) openGuard(ctx context.Context) (err error) {
 	n.guard, err = engine.Open(ctx, engine.Config{Dir: n.path("guard"), Mode: engine.Mode(c.Freeze),
 		Limits: guard.Limits{PostingDeadline: c.PostingDeadline}, FreezeExpiry: c.FreezeExpiry,
 		SweepEvery: c.SweepInterval, CanaryEvery: c.CanaryInterval, FailClosedAfter: c.FailClosedAfter},
-		engine.Deps{Outbox: n.records, Ledger: n.ledger, Clock: n.deps.Clock, Files: vfs.OS{}, Log: n.log})
+		engine.Deps{Outbox: n.records, Ledger: n.ledger, Clock: n.deps.Clock, Files: vfs.OS{},
+			Log: n.log})
 	if err == nil {
 		n.onClose("guard", n.guard.Close)
 	}
@@ -225,7 +226,11 @@ func (n *Node) openDesks(ctx context.Context) (err error) {
 	if n.catalogue, err = origination.NewCatalogue(terms); err != nil {
 		return err
 	}
-	n.calendar, err = openCalendar(ctx, n.records, n.deps.Clock, n.log, n.config.Lending.DaysPerMinute)
+	if n.config.Lending.Applications == "" && n.config.Lending.RatePerSecond == 0 {
+		n.config.Lending.DaysPerMinute = 0 // applications come from people, whose days are days
+	}
+	n.calendar, err = openCalendar(ctx, n.records, n.deps.Clock, n.log,
+		n.config.Lending.DaysPerMinute)
 	if err != nil {
 		return err
 	}
@@ -379,7 +384,8 @@ func (n *Node) identityKey() ([32]byte, error) {
 		return [32]byte{}, errs.As(errs.Forbidden, err, "node.identity")
 	}
 	if len(data) != 32 {
-		return [32]byte{}, errs.New(errs.Corrupt, "node.identity: %s has %d bytes, not 32", path, len(data))
+		return [32]byte{}, errs.New(errs.Corrupt, "node.identity: %s has %d bytes, not 32", path,
+			len(data))
 	}
 	return [32]byte(data), nil
 }

@@ -20,7 +20,8 @@ func readProduct(name string) (*lending.Product, error) {
 		return nil, errs.As(errs.NotFound, err, "lending.product")
 	}
 	if info.Size() > productMax {
-		return nil, errs.New(errs.TooLarge, "lending.product: %s has %d bytes, the limit is %d", name,
+		return nil, errs.New(errs.TooLarge, "lending.product: %s has %d bytes, the limit is %d",
+			name,
 			info.Size(), productMax)
 	}
 	data, err := os.ReadFile(name)

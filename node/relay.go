@@ -109,7 +109,8 @@ func eventEntries(from *store.Store) func(context.Context, uint64, int) ([]evide
 
 // batchEntries reads the ledger's batches: the entry commits to the batch's records by their root
 // and names the business events whose transfers are in it.
-func batchEntries(from ledgerclient.Feed) func(context.Context, uint64, int) ([]evidence.Entry, error) {
+func batchEntries(from ledgerclient.Feed) func(context.Context, uint64, int) ([]evidence.Entry,
+	error) {
 	return func(ctx context.Context, after uint64, limit int) ([]evidence.Entry, error) {
 		batches, err := from.Batches(ctx, after+1, limit)
 		if err != nil {
@@ -125,7 +126,8 @@ func batchEntries(from ledgerclient.Feed) func(context.Context, uint64, int) ([]
 	}
 }
 
-func batchEntry(ctx context.Context, from ledgerclient.Feed, b *ledgerclient.BatchInfo) (evidence.Entry, error) {
+func batchEntry(ctx context.Context, from ledgerclient.Feed,
+	b *ledgerclient.BatchInfo) (evidence.Entry, error) {
 	entry := evidence.Entry{Source: sourceLedger, SourceSeq: b.Seq, Part: "ledger",
 		Kind: "ledger." + b.Operation.String(), At: b.Timestamp}
 	var err error
@@ -148,7 +150,8 @@ func batchEntry(ctx context.Context, from ledgerclient.Feed, b *ledgerclient.Bat
 
 // batchSubjects returns the business events that a batch of transfers belongs to, each once, in
 // order, up to what one record can name.
-func batchSubjects(ctx context.Context, from ledgerclient.Feed, b *ledgerclient.BatchInfo) ([]ident.ID, error) {
+func batchSubjects(ctx context.Context, from ledgerclient.Feed,
+	b *ledgerclient.BatchInfo) ([]ident.ID, error) {
 	if b.Operation != ledger.OperationCreateTransfers || b.EventCount == 0 {
 		return nil, nil
 	}
@@ -177,7 +180,8 @@ func batchSubjects(ctx context.Context, from ledgerclient.Feed, b *ledgerclient.
 
 // verdictEntries reads the guard's verdicts: the entry's payload is the batch as stored, and its
 // subjects are the applications and loans it speaks of.
-func verdictEntries(from guardclient.Guard) func(context.Context, uint64, int) ([]evidence.Entry, error) {
+func verdictEntries(from guardclient.Guard) func(context.Context, uint64, int) ([]evidence.Entry,
+	error) {
 	return func(ctx context.Context, after uint64, limit int) ([]evidence.Entry, error) {
 		batches, err := from.Verdicts(ctx, after, limit)
 		if err != nil {

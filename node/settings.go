@@ -15,7 +15,8 @@ func settings() []setting {
 		{"data_dir", "directory that holds everything the node keeps",
 			func(c *Config) value { return text(&c.DataDir, 1, pathMax) }},
 
-		{"http.address", "host:port of the console, the API and the metrics; port 0 picks a free one",
+		{"http.address",
+			"host:port of the console, the API and the metrics; port 0 picks a free one",
 			func(c *Config) value { return address(&c.HTTP.Address, false) }},
 		{"http.hosts", "names, besides loopback ones, by which an open loopback door may be called",
 			func(c *Config) value { return list(&c.HTTP.Hosts, 16) }},
@@ -44,17 +45,21 @@ func settings() []setting {
 			func(c *Config) value { return text(&c.Lending.Product, 0, pathMax) }},
 		{"lending.applications", "CSV file of loan applications; empty runs the generator",
 			func(c *Config) value { return text(&c.Lending.Applications, 0, pathMax) }},
-		{"lending.mapping", "how the file's columns are read: the name of a built-in mapping, or a file",
+		{"lending.mapping",
+			"how the file's columns are read: the name of a built-in mapping, or a file",
 			func(c *Config) value { return text(&c.Lending.Mapping, 0, pathMax) }},
 		// Beyond 10,000 a second the generator outruns any machine this was measured on.
-		{"lending.rate_per_second", "applications taken from the file or made each second; 0 makes none",
+		{"lending.rate_per_second",
+			"applications taken from the file or made each second; 0 makes none",
 			func(c *Config) value { return whole(&c.Lending.RatePerSecond, 0, 10_000) }},
 		{"lending.seed", "seed of the generator and of the simulated borrowers",
 			func(c *Config) value { return whole(&c.Lending.Seed, 0, 1<<62) }},
 		// 1,440 is a day each 42 ms, which day-end work for 100,000 loans cannot follow.
-		{"lending.days_per_minute", "business days that pass in a minute; 0 keeps the calendar",
+		{"lending.days_per_minute",
+			"business days that pass in a minute; 0 keeps the calendar, as does a node fed by the API",
 			func(c *Config) value { return whole(&c.Lending.DaysPerMinute, 0, 1440) }},
-		{"lending.simulate_borrowers", "let simulated borrowers repay loans of synthetic applicants",
+		{"lending.simulate_borrowers",
+			"let simulated borrowers repay loans of synthetic applicants",
 			func(c *Config) value { return toggle(&c.Lending.SimulateBorrowers) }},
 
 		{"guard.freeze", "what a breach does: enforce stops money, dry_run only writes it down",
@@ -72,20 +77,25 @@ func settings() []setting {
 		{"guard.fail_closed_after", "silence of the guard after which money-out stops",
 			func(c *Config) value { return span(&c.Guard.FailClosedAfter, "2s", "24h") }},
 
-		{"evidence.origin", "name of the evidence log in its checkpoints; fixed once the log exists",
+		{"evidence.origin",
+			"name of the evidence log in its checkpoints; fixed once the log exists",
 			func(c *Config) value { return text(&c.Evidence.Origin, 1, 255) }},
 		// Shorter than 100 ms signs more checkpoints than anybody reads; longer than a minute
 		// leaves records unproved.
 		{"evidence.checkpoint_interval", "time between two signed checkpoints",
 			func(c *Config) value { return span(&c.Evidence.CheckpointInterval, "100ms", "1m") }},
 
-		{"access.loopback_open", "let this machine's own user in without a token, on loopback alone",
+		{"access.loopback_open",
+			"let this machine's own user in without a token, on loopback alone",
 			func(c *Config) value { return toggle(&c.Access.LoopbackOpen) }},
 		{"access.bootstrap_token", "first admin token, where the one who deploys chooses it",
 			func(c *Config) value { return secret(&c.Access.BootstrapToken) }},
 
 		{"log.level", "least severity that is logged: debug, info, warn or error",
-			func(c *Config) value { return choice(&c.Log.Level, "debug", "info", "warn", "error") }},
+			func(c *Config) value {
+				return choice(&c.Log.Level, "debug", "info", "warn",
+					"error")
+			}},
 		{"log.format", "form of log lines: text or json",
 			func(c *Config) value { return choice(&c.Log.Format, "text", "json") }},
 

@@ -35,7 +35,8 @@ type stream struct {
 	arrived  chan struct{} // signals run that somebody watches
 }
 
-func newStream(clock wallclock.Clock, log *slog.Logger, board func(context.Context) *nodev1.Board) *stream {
+func newStream(clock wallclock.Clock, log *slog.Logger,
+	board func(context.Context) *nodev1.Board) *stream {
 	return &stream{clock: clock, log: log, board: board, watchers: make(map[chan []byte]struct{}),
 		arrived: make(chan struct{}, 1)}
 }

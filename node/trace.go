@@ -79,7 +79,8 @@ func (s *evidenceService) catchUp(ctx context.Context) error {
 }
 
 // Trace lists every logged step of a thing, in the order of the log, each proved.
-func (s *evidenceService) Trace(ctx context.Context, request *connect.Request[evidencev1.TraceRequest],
+func (s *evidenceService) Trace(ctx context.Context,
+	request *connect.Request[evidencev1.TraceRequest],
 ) (*connect.Response[evidencev1.TraceResponse], error) {
 	id, err := ident.Parse(request.Msg.Id)
 	if err != nil {
@@ -114,7 +115,8 @@ func (s *evidenceService) Trace(ctx context.Context, request *connect.Request[ev
 
 // follow returns the records that belong to a thing, in the order of the log, and the ids that name
 // them: the thing itself, the traces it is part of, and the business events on those.
-func (s *evidenceService) follow(ctx context.Context, id ident.ID) ([]tlog.LeafAt, []ident.ID, error) {
+func (s *evidenceService) follow(ctx context.Context, id ident.ID) ([]tlog.LeafAt, []ident.ID,
+	error) {
 	related, err := s.log.Related(ctx, id, traceMax)
 	if err != nil {
 		return nil, nil, err
@@ -145,7 +147,10 @@ func (s *evidenceService) follow(ctx context.Context, id ident.ID) ([]tlog.LeafA
 	for _, leaf := range found {
 		list = append(list, leaf)
 	}
-	slices.SortFunc(list, func(a, b tlog.LeafAt) int { return int(int64(a.Index) - int64(b.Index)) })
+	slices.SortFunc(list, func(a,
+		b tlog.LeafAt) int {
+		return int(int64(a.Index) - int64(b.Index))
+	})
 	return list, related, nil
 }
 
@@ -174,7 +179,8 @@ func (s *evidenceService) step(ctx context.Context, prover *tlog.Prover, leaf *t
 		return nil, err
 	}
 	step := &evidencev1.Step{Index: leaf.Index, Part: leaf.Record.Part, Kind: leaf.Record.Kind,
-		At: rfc3339(leaf.Record.At), Digest: leaf.Record.Digest.String(), Note: summary(leaf, payload),
+		At: rfc3339(leaf.Record.At), Digest: leaf.Record.Digest.String(), Note: summary(leaf,
+			payload),
 		Proved: proof == nil}
 	if !leaf.Record.Trace.IsZero() {
 		step.Trace = leaf.Record.Trace.String()
@@ -202,7 +208,8 @@ func summary(leaf *tlog.LeafAt, payload []byte) string {
 			return ""
 		}
 		return "batch " + strconv.FormatUint(batch.Number, 10) + ", " +
-			strconv.FormatUint(uint64(batch.Count), 10) + " records, root " + batch.Root.String()[:16]
+			strconv.FormatUint(uint64(batch.Count),
+				10) + " records, root " + batch.Root.String()[:16]
 	case sourceGuard:
 		return guardSummary(payload)
 	}
@@ -245,7 +252,8 @@ func guardSummary(payload []byte) string {
 
 // Export returns a bundle with every step of the things, and for each of the ledger's batches the
 // transfers that belong to them.
-func (s *evidenceService) Export(ctx context.Context, request *connect.Request[evidencev1.ExportRequest],
+func (s *evidenceService) Export(ctx context.Context,
+	request *connect.Request[evidencev1.ExportRequest],
 ) (*connect.Response[evidencev1.ExportResponse], error) {
 	if n := len(request.Msg.Ids); n == 0 || n > traceMax {
 		return nil, errs.New(errs.Invalid, "evidence.export: %d ids, must be 1 to %d", n, traceMax)
@@ -268,7 +276,8 @@ func (s *evidenceService) Export(ctx context.Context, request *connect.Request[e
 	slices.SortFunc(all, compareIDs)
 	all = slices.Compact(all)
 	if len(all) > traceMax {
-		return nil, errs.New(errs.TooLarge, "evidence.export: %d ids, the limit is %d: export fewer things at once",
+		return nil, errs.New(errs.TooLarge,
+			"evidence.export: %d ids, the limit is %d: export fewer things at once",
 			len(all), traceMax)
 	}
 	bundle, err := s.log.Export(ctx, tlog.Query{IDs: all, Inner: s.inner(all)})
@@ -285,7 +294,8 @@ func compareIDs(a, b ident.ID) int {
 }
 
 // inner shows, of a batch, the transfers whose business event is among the ids.
-func (s *evidenceService) inner(ids []ident.ID) func(context.Context, evidence.Batch) ([]evidence.Inner, error) {
+func (s *evidenceService) inner(ids []ident.ID) func(context.Context,
+	evidence.Batch) ([]evidence.Inner, error) {
 	return func(ctx context.Context, batch evidence.Batch) (list []evidence.Inner, _ error) {
 		leaves, err := s.ledger.Leaves(ctx, batch.Number)
 		if err != nil {
@@ -311,7 +321,8 @@ func (s *evidenceService) inner(ids []ident.ID) func(context.Context, evidence.B
 
 // belongs reports whether a leaf is a transfer that succeeded, of an event among the sorted ids.
 func belongs(leaf []byte, ids []ident.ID) bool {
-	if len(leaf) != ledger.RecordSize+2 || binary.LittleEndian.Uint16(leaf[ledger.RecordSize:]) != 0 {
+	if len(leaf) != ledger.RecordSize+2 ||
+		binary.LittleEndian.Uint16(leaf[ledger.RecordSize:]) != 0 {
 		return false
 	}
 	transfers, err := ledger.DecodeTransfers(nil, leaf[:ledger.RecordSize])
@@ -323,7 +334,8 @@ func belongs(leaf []byte, ids []ident.ID) bool {
 }
 
 // Checkpoint returns the newest signed checkpoint and the log's public key.
-func (s *evidenceService) Checkpoint(ctx context.Context, _ *connect.Request[evidencev1.CheckpointRequest],
+func (s *evidenceService) Checkpoint(ctx context.Context,
+	_ *connect.Request[evidencev1.CheckpointRequest],
 ) (*connect.Response[evidencev1.CheckpointResponse], error) {
 	checkpoint, err := s.log.Checkpoint(ctx)
 	if err != nil {
@@ -334,14 +346,16 @@ func (s *evidenceService) Checkpoint(ctx context.Context, _ *connect.Request[evi
 }
 
 // Erase destroys the key that seals a subject's personal data.
-func (s *evidenceService) Erase(ctx context.Context, request *connect.Request[evidencev1.EraseRequest],
+func (s *evidenceService) Erase(ctx context.Context,
+	request *connect.Request[evidencev1.EraseRequest],
 ) (*connect.Response[evidencev1.EraseResponse], error) {
 	subject, err := ident.Parse(request.Msg.Subject)
 	if err != nil {
 		return nil, err
 	}
 	if n := len(request.Msg.Reason); n == 0 || n > eraseReasonMax {
-		return nil, errs.New(errs.Invalid, "evidence.erase: the reason has %d bytes, must have 1 to %d",
+		return nil, errs.New(errs.Invalid,
+			"evidence.erase: the reason has %d bytes, must have 1 to %d",
 			n, eraseReasonMax)
 	}
 	at, err := s.vault.Erase(ctx, subject, request.Msg.Reason)

@@ -37,7 +37,8 @@ func (s *Service) Status(ctx context.Context, _ *connect.Request[guardv1.StatusR
 }
 
 // ListBreaches returns breaches, newest first.
-func (s *Service) ListBreaches(ctx context.Context, request *connect.Request[guardv1.ListBreachesRequest],
+func (s *Service) ListBreaches(ctx context.Context,
+	request *connect.Request[guardv1.ListBreachesRequest],
 ) (*connect.Response[guardv1.ListBreachesResponse], error) {
 	breaches, err := s.guard.Breaches(ctx, client.Filter{State: request.Msg.State,
 		Limit: int(request.Msg.Limit)})
@@ -85,7 +86,8 @@ func StatusText(s *client.Status) *guardv1.StatusResponse {
 	text := &guardv1.StatusResponse{
 		State: s.State, Mode: s.Mode, EventsChecked: s.EventsChecked,
 		PostingsChecked: s.PostingsChecked, OpenExpectations: uint64(max(s.OpenExpectations, 0)),
-		BreachesOpen: uint64(max(s.BreachesOpen, 0)), BreachesTotal: uint64(max(s.BreachesTotal, 0)),
+		BreachesOpen: uint64(max(s.BreachesOpen, 0)), BreachesTotal: uint64(max(s.BreachesTotal,
+			0)),
 		LagMillis: millis(s.Lag), CanaryAt: instant(s.CanaryAt), CanaryAgeMillis: millis(s.CanaryAge),
 		MoneyOutAllowed: s.MoneyOut, MoneyOutReason: s.MoneyOutReason,
 	}

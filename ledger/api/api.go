@@ -275,7 +275,8 @@ func filterOf(request *ledgerv1.AccountTransfersRequest) ledger.AccountFilter {
 
 func bounded(n int) error {
 	if n > RecordsMax {
-		return errs.New(errs.TooLarge, "ledger: %d records in one call, the limit is %d", n, RecordsMax)
+		return errs.New(errs.TooLarge, "ledger: %d records in one call, the limit is %d", n,
+			RecordsMax)
 	}
 	return nil
 }

@@ -60,7 +60,8 @@ func (s *Service) apply(ctx context.Context, freeze ledger.Freeze, op string) er
 	return nil
 }
 
-func (s *Service) freezeFrom(ctx context.Context, m *ledgerv1.FreezeRequest) (ledger.Freeze, error) {
+func (s *Service) freezeFrom(ctx context.Context, m *ledgerv1.FreezeRequest) (ledger.Freeze,
+	error) {
 	var z ledger.Freeze
 	if m.Reason == "" || len(m.Reason) > reasonMax {
 		return z, errs.New(errs.Invalid, "reason: has %d bytes, must have 1 to %d",
@@ -74,7 +75,8 @@ func (s *Service) freezeFrom(ctx context.Context, m *ledgerv1.FreezeRequest) (le
 	if m.ExpiresIn != "" {
 		d, err := time.ParseDuration(m.ExpiresIn)
 		if err != nil || d <= 0 {
-			return z, errs.New(errs.Invalid, "expires_in: %.40q is not a duration such as 24h", m.ExpiresIn)
+			return z, errs.New(errs.Invalid, "expires_in: %.40q is not a duration such as 24h",
+				m.ExpiresIn)
 		}
 		z.ExpiresAt = s.clock.Now().Add(clock.Duration(d))
 	}
@@ -82,7 +84,8 @@ func (s *Service) freezeFrom(ctx context.Context, m *ledgerv1.FreezeRequest) (le
 }
 
 // scope fills in what is to be stopped.
-func (s *Service) scope(ctx context.Context, m *ledgerv1.FreezeRequest, z *ledger.Freeze) (err error) {
+func (s *Service) scope(ctx context.Context, m *ledgerv1.FreezeRequest,
+	z *ledger.Freeze) (err error) {
 	switch m.Scope {
 	case "account":
 		z.Scope = ledger.FreezeAccount
@@ -161,7 +164,8 @@ func (s *Service) Release(ctx context.Context,
 		SecondActor: by.ID(), Reason: max(1, crc32.ChecksumIEEE([]byte(proposed.reason))),
 		Flags: ledger.FreezeRelease}
 	err = s.ledger.SetNames(ctx, []client.Name{{AccountID: release.ID,
-		Metadata: map[string]string{metaReason: proposed.reason, metaBy: proposed.by + ", " + by.Name}}})
+		Metadata: map[string]string{metaReason: proposed.reason,
+			metaBy: proposed.by + ", " + by.Name}}})
 	if err != nil {
 		return nil, err
 	}

@@ -126,7 +126,8 @@ func (s *Service) optionalAccount(ctx context.Context) func(string) (ident.ID, e
 	}
 }
 
-func (s *Service) accountTexts(ctx context.Context, accounts []ledger.Account) ([]*ledgerv1.Account, error) {
+func (s *Service) accountTexts(ctx context.Context, accounts []ledger.Account) ([]*ledgerv1.Account,
+	error) {
 	texts := make([]*ledgerv1.Account, len(accounts))
 	for i := range accounts {
 		a := &accounts[i]
@@ -168,7 +169,8 @@ func transferTexts(transfers []ledger.Transfer) []*ledgerv1.Transfer {
 func Totals(totals []ledger.ClassTotal) []*ledgerv1.ClassTotal {
 	texts := make([]*ledgerv1.ClassTotal, len(totals))
 	for i, t := range totals {
-		texts[i] = &ledgerv1.ClassTotal{Ledger: t.Ledger, Code: uint32(t.Code), Accounts: t.Accounts,
+		texts[i] = &ledgerv1.ClassTotal{Ledger: t.Ledger, Code: uint32(t.Code),
+			Accounts:      t.Accounts,
 			DebitsPending: t.DebitsPending.String(), DebitsPosted: t.DebitsPosted.String(),
 			CreditsPending: t.CreditsPending.String(), CreditsPosted: t.CreditsPosted.String()}
 	}
