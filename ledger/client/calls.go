@@ -86,6 +86,15 @@ func (c *Client) NameOf(ctx context.Context, id ident.ID) (Name, error) {
 	return name, err
 }
 
+// ListNames implements Namer.
+func (c *Client) ListNames(ctx context.Context, cursor uint64, limit int) ([]Name, uint64, error) {
+	answer, err := c.call(ctx, wire.OpListNames, stretch(cursor, limit))
+	if err != nil {
+		return nil, 0, err
+	}
+	return wire.DecodeNamePage(answer)
+}
+
 // LookupAccounts implements Reader.
 func (c *Client) LookupAccounts(ctx context.Context, ids []ident.ID) ([]ledger.Account, error) {
 	if err := checkCount(len(ids)); err != nil {

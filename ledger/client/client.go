@@ -91,6 +91,9 @@ type Namer interface {
 	ResolveName(ctx context.Context, name string) (ident.ID, error)
 	// NameOf returns what SetNames set for the id; kind NotFound where there is nothing.
 	NameOf(ctx context.Context, id ident.ID) (Name, error)
+	// ListNames returns up to limit entries, in the order in which they were last set, and the
+	// cursor to go on from; zero begins, and is returned at the end.
+	ListNames(ctx context.Context, cursor uint64, limit int) ([]Name, uint64, error)
 }
 
 // Feed hands out what happened, exactly once to whoever keeps a cursor: the Seq to go on from.

@@ -67,6 +67,33 @@ func (n *names) resolve(name string) (ident.ID, bool) {
 	return n.at(p).AccountID, true
 }
 
+// list returns up to limit entries that count, in the order in which they were set, from the place
+// that cursor says on, and the cursor of the next; zero at the end. A page has at most
+// wire.NamesPageBytes in the journal's encoding.
+func (n *names) list(cursor uint64, limit int) (page []client.Name, next uint64) {
+	p := place{chunk: uint32(cursor >> 32), offset: uint32(cursor)}
+	for bytes := 0; int(p.chunk) < len(n.chunks); {
+		chunk := n.chunks[p.chunk]
+		if int(p.offset) >= len(chunk) {
+			p = place{chunk: p.chunk + 1}
+			continue
+		}
+		entry, rest, err := wire.CutName(chunk[p.offset:])
+		if err != nil {
+			return page, 0 // not a cursor that was handed out
+		}
+		size := len(chunk) - int(p.offset) - len(rest)
+		if current, ok := n.byID[entry.AccountID]; ok && current == p {
+			if bytes += size; len(page) == limit || bytes > wire.NamesPageBytes {
+				return page, uint64(p.chunk)<<32 | uint64(p.offset)
+			}
+			page = append(page, entry)
+		}
+		p.offset += uint32(size)
+	}
+	return page, 0
+}
+
 // check returns nil where the entries, set in order, leave each name with one id; kind Exists
 // otherwise.
 func (n *names) check(entries []client.Name) error {

@@ -7,6 +7,7 @@ import (
 	"surety/base/ident"
 	"surety/ledger"
 	"surety/ledger/client"
+	"surety/ledger/wire"
 )
 
 // view lets look read the state and the names, and returns when what it saw is durable. Where the
@@ -183,4 +184,17 @@ func (r *Replica) NameOf(ctx context.Context, id ident.ID) (name client.Name, er
 		return client.Name{}, errs.Wrap(err, "ledger.name_of")
 	}
 	return name, nil
+}
+
+// ListNames implements client.Namer.
+func (r *Replica) ListNames(ctx context.Context, cursor uint64, limit int) (
+	page []client.Name, next uint64, err error) {
+	if limit <= 0 || limit > wire.NamesPageMax {
+		limit = wire.NamesPageMax
+	}
+	err = r.view(ctx, func() { page, next = r.names.list(cursor, limit) })
+	if err != nil {
+		return nil, 0, errs.Wrap(err, "ledger.list_names")
+	}
+	return page, next, nil
 }

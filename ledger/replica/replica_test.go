@@ -408,6 +408,22 @@ func TestNames(t *testing.T) {
 	}
 	_, err := w.r.NameOf(ctx, id(2))
 	wantKind(t, err, errs.NotFound)
+	var listed []string
+	for cursor, more := uint64(0), true; more; more = cursor != 0 {
+		var page []client.Name
+		if page, cursor, err = w.r.ListNames(ctx, cursor, 1); err != nil || len(page) > 1 {
+			t.Fatal(page, err)
+		}
+		for _, n := range page {
+			listed = append(listed, n.Name)
+		}
+	}
+	if !reflect.DeepEqual(listed, []string{"bob", "", "alice"}) {
+		t.Errorf("the names are %q", listed)
+	}
+	if page, next, err := w.r.ListNames(ctx, 5<<32|7, 1); len(page) != 0 || next != 0 || err != nil {
+		t.Errorf("from nowhere: %v, %d, %v", page, next, err)
+	}
 	big := make([]client.Name, 1000)
 	for i := range big {
 		big[i] = client.Name{AccountID: id(uint64(i + 1)), Metadata: map[string]string{

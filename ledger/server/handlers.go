@@ -53,6 +53,8 @@ func handlers(op wire.Op) (handler, bool) {
 		return handler{access.Viewer, little, resolveName}, true
 	case wire.OpNameOf:
 		return handler{access.Viewer, names, nameOf}, true
+	case wire.OpListNames:
+		return handler{access.Viewer, page, listNames}, true
 	case wire.OpEvents:
 		return handler{access.Viewer, page, events}, true
 	case wire.OpWaitEvents:
@@ -215,6 +217,15 @@ func nameOf(ctx context.Context, l client.Ledger, body []byte) ([]byte, error) {
 		return nil, err
 	}
 	return wire.AppendName(nil, &name), nil
+}
+
+func listNames(ctx context.Context, l client.Ledger, body []byte) ([]byte, error) {
+	r, err := wire.DecodeRange(body)
+	if err != nil {
+		return nil, err
+	}
+	found, next, err := l.ListNames(ctx, r.From, limited(r.Limit, wire.NamesPageMax))
+	return wire.AppendNamePage(nil, found, next), err
 }
 
 func events(ctx context.Context, l client.Ledger, body []byte) ([]byte, error) {

@@ -64,6 +64,10 @@ func TestSameAsDirect(t *testing.T) {
 		"freezes": func(l client.Ledger) (any, error) { return l.Freezes(ctx) },
 		"resolve": func(l client.Ledger) (any, error) { return l.ResolveName(ctx, "bob") },
 		"name":    func(l client.Ledger) (any, error) { return l.NameOf(ctx, id(2)) },
+		"names": func(l client.Ledger) (any, error) {
+			names, next, err := l.ListNames(ctx, 0, 10)
+			return []any{names, next}, err
+		},
 		"events":  func(l client.Ledger) (any, error) { return l.Events(ctx, 2, 100) },
 		"batches": func(l client.Ledger) (any, error) { return l.Batches(ctx, 1, 0) },
 		"status":  func(l client.Ledger) (any, error) { return l.Status(ctx) },

@@ -14,4 +14,9 @@ const (
 	// other, which fits into one record of the journal.
 	NamesMax      = ledger.BatchMax
 	NamesBytesMax = 1 << 20
+
+	// NamesPageMax bounds the entries in a page of names, and NamesPageBytes their encoding, so that
+	// with a cursor they fit into a body.
+	NamesPageMax   = 1024
+	NamesPageBytes = 1<<20 - 64
 )

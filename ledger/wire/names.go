@@ -111,6 +111,22 @@ func DecodeNames(src []byte) ([]Name, error) {
 	return names, nil
 }
 
+// AppendNamePage appends a page of names: the cursor to go on from, then the entries.
+func AppendNamePage(dst []byte, names []Name, next uint64) []byte {
+	return AppendNames(putUint64(dst, next), names)
+}
+
+// DecodeNamePage is the inverse of AppendNamePage.
+func DecodeNamePage(body []byte) (names []Name, next uint64, err error) {
+	c := cursor{rest: body}
+	next = c.uint64()
+	if c.bad {
+		return nil, 0, c.end("page of names")
+	}
+	names, err = DecodeNames(c.rest)
+	return names, next, err
+}
+
 // Check returns nil where the entry keeps the limits: an id; a name and keys of printable text with
 // no space at either end; values of valid UTF-8 without zeros. Kind Invalid otherwise.
 func (n *Name) Check() error {

@@ -55,6 +55,7 @@ const (
 	OpWaitEvents       Op = 28
 	OpBatches          Op = 29
 	OpStatus           Op = 30
+	OpListNames        Op = 31
 
 	OpHello  Op = 64 // the first frame of a connection
 	OpCancel Op = 65 // the answer to the request of this number is not wanted any more
