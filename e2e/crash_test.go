@@ -6,36 +6,26 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 
-	guardv1 "surety/api/guard/v1"
-	"surety/api/guard/v1/guardv1connect"
 	ledgerv1 "surety/api/ledger/v1"
-	"surety/api/ledger/v1/ledgerv1connect"
 	lendingv1 "surety/api/lending/v1"
-	"surety/api/lending/v1/lendingv1connect"
 	"surety/base/money"
 	"surety/lending/population"
 	"surety/lending/score"
 	"surety/lending/score/merchant"
 )
 
-// journal is what the client knows: what it sent, and what it was told.
-type journal struct {
-	mu       sync.Mutex
-	sent     map[string]*lendingv1.SubmitRequest // by idempotency key
-	told     map[string]*lendingv1.SubmitResponse
-	repaid   map[string]*lendingv1.RepayRequest // acknowledged, by reference
-	inDoubt  map[string]*lendingv1.RepayRequest // sent, not answered
-	sequence uint64
-}
+// crashWorkers is how many clients load the node at once.
+const crashWorkers = 8
 
 // crashRounds is how often the node is killed; SURETY_CRASH_ROUNDS asks for more.
 func crashRounds(t *testing.T) int {
@@ -51,48 +41,115 @@ func crashRounds(t *testing.T) int {
 	return n
 }
 
-// TestKillLosesNothing kills the node at random moments under load, starts it again, and holds it
-// to everything it had acknowledged: each application is there with the decision that was told,
-// each loan told to be disbursed has its money posted once, each repayment counted once, what was
-// in doubt can be sent again and happens once, debits equal credits, and the guard has no breach.
-func TestKillLosesNothing(t *testing.T) {
+// testSeed returns the seed of a random test: a new one, or the one that SURETY_SEED says.
+func testSeed(t *testing.T) uint64 {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("SURETY_SEED"); text != "" {
 		parsed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("SURETY_SEED: %v", err)
 		}
 		seed = parsed
 	}
 	t.Logf("SURETY_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
-	applicants := newApplicants(t, seed)
-	j := &journal{sent: map[string]*lendingv1.SubmitRequest{}, told: map[string]*lendingv1.SubmitResponse{},
-		repaid: map[string]*lendingv1.RepayRequest{}, inDoubt: map[string]*lendingv1.RepayRequest{}}
-	dir := t.TempDir()
-	args := []string{"--rate", "0", "--set", "lending.days_per_minute=0"}
-	for round := range crashRounds(t) {
-		n := startNode(t, dir, args...)
-		j.verify(t, n, round)
-		ctx, cancel := context.WithCancel(context.Background())
-		var group sync.WaitGroup
-		for worker := range 8 {
-			group.Go(func() { j.load(ctx, n, applicants, rand.New(rand.NewPCG(seed, uint64(round*8+worker+2)))) })
-		}
-		<-time.After(time.Duration(50+random.IntN(900)) * time.Millisecond)
-		n.kill(t)
-		cancel()
-		group.Wait()
-	}
-	n := startNode(t, dir, args...)
-	j.verify(t, n, -1)
-	t.Logf("%d applications acknowledged, %d repayments", len(j.told), len(j.repaid))
-	if len(j.told) == 0 || len(j.repaid) == 0 {
-		t.Error("the load did nothing: the test proves nothing")
-	}
+	return seed
 }
 
-func newApplicants(t *testing.T, seed uint64) *population.Population {
+// TestKillLosesNothing kills the node at random moments under load, starts it again, and holds it
+// to everything it had acknowledged: each application with the decision that was told, each loan
+// that was told to be paid out with its money posted once, each repayment and each transfer counted
+// once. What was in doubt is sent again and happens once. Debits equal credits, the guard has no
+// breach, and the evidence log has each business event once.
+func TestKillLosesNothing(t *testing.T) {
+	seed := testSeed(t)
+	random := rand.New(rand.NewPCG(seed, 1))
+	j := newJournal(t, seed)
+	dir := t.TempDir()
+	for round := range crashRounds(t) {
+		n := startNode(t, dir, crashArgs(round)...)
+		j.verify(t, n, 40)
+		j.loadAndKill(t, n, random, round)
+		if random.IntN(4) == 0 { // and once more while it recovers
+			n := launchNode(t, dir, crashArgs(round)...)
+			n.wait(t, random.IntN(150), true)
+			n.kill(t)
+		}
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+	n := startNode(t, dir, crashArgs(0)...)
+	j.verify(t, n, len(j.told))
+	j.verifyLog(t, n)
+	if len(j.told) == 0 || len(j.repaid) == 0 || len(j.moved) == 0 {
+		t.Error("the load did nothing: the test proves nothing")
+	}
+	t.Logf("acknowledged and found: %d applications, %d loans, %d repayments, %d transfers; "+
+		"in doubt at a kill: %d", len(j.told), len(j.loans), len(j.repaid), len(j.moved), j.doubts)
+}
+
+// crashArgs are the arguments of a round: every fourth one is in time-lapse, so that instalments
+// fall due and loans are written off under the load and between the kills.
+func crashArgs(round int) []string {
+	days := 0
+	if round%4 == 2 {
+		days = 1_440
+	}
+	return []string{"--rate", "0", "--days-per-minute", strconv.Itoa(days)}
+}
+
+// loadAndKill loads the node and ends it at a random moment: at once, or while it is stopping.
+func (j *journal) loadAndKill(t *testing.T, n *node, random *rand.Rand, round int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stopping := random.IntN(6) == 0
+	var group sync.WaitGroup
+	for worker := range crashWorkers {
+		own := rand.New(rand.NewPCG(j.seed, uint64(round*crashWorkers+worker+2)))
+		group.Go(func() { j.load(ctx, t, n, own, stopping) })
+	}
+	n.wait(t, 50+random.IntN(900), false)
+	if stopping {
+		if err := n.command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		n.wait(t, random.IntN(60), true)
+	}
+	n.kill(t)
+	cancel()
+	group.Wait()
+}
+
+// journal is what the client knows: what it sent, and what it was told.
+type journal struct {
+	seed       uint64
+	applicants *population.Population
+
+	mu       sync.Mutex
+	next     uint64                             // the applicant whose turn it is
+	told     []told                             // applications that were answered
+	doubt    map[string]uint64                  // applicants sent and not answered, by key
+	loans    []string                           // told to be paid out
+	repaid   map[string]*lendingv1.RepayRequest // acknowledged, by reference
+	repaying map[string]*lendingv1.RepayRequest // sent and not answered
+	moved    map[string]uint64                  // transfers acknowledged: amount by id
+	moving   map[string]*ledgerv1.Transfer      // sent and not answered
+	doubts   int                                // how much was ever in doubt
+	logSize  uint64                             // of the evidence log, as last told
+}
+
+// told is an answered application, as much of it as never changes.
+type told struct {
+	applicant                    uint64
+	id, customer, received       string
+	outcome, inputs              string
+	loan, contract, disbursement string
+	principal                    money.Amount
+}
+
+func newJournal(t *testing.T, seed uint64) *journal {
 	t.Helper()
 	model, err := merchant.Shipped(score.KindCard)
 	if err != nil {
@@ -102,203 +159,188 @@ func newApplicants(t *testing.T, seed uint64) *population.Population {
 	for _, feature := range model.Features() {
 		names = append(names, feature.Name)
 	}
-	p, err := population.New(seed, names)
+	applicants, err := population.New(seed, names)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return &journal{seed: seed, applicants: applicants, doubt: map[string]uint64{},
+		repaid:   map[string]*lendingv1.RepayRequest{},
+		repaying: map[string]*lendingv1.RepayRequest{},
+		moved:    map[string]uint64{}, moving: map[string]*ledgerv1.Transfer{}}
 }
 
-// load sends applications and repayments until ctx ends or the node is gone.
-func (j *journal) load(ctx context.Context, n *node, from *population.Population, random *rand.Rand) {
-	lending := lendingv1connect.NewLendingServiceClient(http.DefaultClient, n.url(""))
+// load sends applications, repayments and transfers until ctx ends or the node is gone. A node that
+// answers with an error, rather than not at all, fails the test, unless it is stopping.
+func (j *journal) load(ctx context.Context, t *testing.T, n *node, random *rand.Rand, stopping bool) {
 	for ctx.Err() == nil {
-		if random.IntN(4) == 0 && j.repay(ctx, lending, random) != nil {
-			return
+		var err error
+		switch random.IntN(8) {
+		case 0:
+			err = j.move(ctx, n, random)
+		case 1, 2:
+			err = j.repay(ctx, n, random)
+		default:
+			err = j.submit(ctx, n, j.take())
 		}
-		request := j.next(from)
-		response, err := lending.Submit(ctx, connect.NewRequest(request))
-		if err != nil {
-			return
+		if err == nil {
+			continue
 		}
-		j.mu.Lock()
-		j.told[request.IdempotencyKey] = response.Msg
-		j.mu.Unlock()
+		if !stopping && connect.CodeOf(err) != connect.CodeUnavailable && !cutOff(err) {
+			t.Errorf("under load: %v", err)
+		}
+		return
 	}
 }
 
-func (j *journal) next(from *population.Population) *lendingv1.SubmitRequest {
+// cutOff reports whether a call ended without an answer.
+func cutOff(err error) bool {
+	for _, sign := range []string{"EOF", "connection reset", "connection refused", "broken pipe",
+		"context canceled", "use of closed network connection"} {
+		if strings.Contains(err.Error(), sign) {
+			return true
+		}
+	}
+	return false
+}
+
+// take returns the applicant whose turn it is and notes that he is in doubt.
+func (j *journal) take() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	a := from.At(j.sequence)
-	j.sequence++
-	request := &lendingv1.SubmitRequest{IdempotencyKey: a.Key, Form: a.Form, Features: a.Features}
-	j.sent[a.Key] = request
-	return request
+	index := j.next
+	j.next++
+	j.doubt[j.applicants.At(index).Key] = index
+	return index
 }
 
-// repay pays a little of a loan that was told to be disbursed.
-func (j *journal) repay(ctx context.Context, lending lendingv1connect.LendingServiceClient, random *rand.Rand) error {
+// submit sends an applicant and notes the answer.
+func (j *journal) submit(ctx context.Context, n *node, index uint64) error {
+	response, err := j.ask(ctx, n, index)
+	if err != nil {
+		return err
+	}
+	answer, err := toldOf(index, response)
+	if err != nil {
+		return err
+	}
 	j.mu.Lock()
-	var loan string
-	for _, response := range j.told { // any will do
-		if response.Loan != nil && response.Loan.Status == "active" {
-			loan = response.Loan.Id
-			break
+	defer j.mu.Unlock()
+	delete(j.doubt, j.applicants.At(index).Key)
+	j.told = append(j.told, answer)
+	if answer.loan != "" {
+		j.loans = append(j.loans, answer.loan)
+	}
+	return nil
+}
+
+func (j *journal) ask(ctx context.Context, n *node, index uint64) (*lendingv1.SubmitResponse, error) {
+	a := j.applicants.At(index)
+	response, err := n.lending().Submit(ctx, connect.NewRequest(&lendingv1.SubmitRequest{
+		IdempotencyKey: a.Key, Form: a.Form, Features: a.Features}))
+	if err != nil {
+		return nil, err
+	}
+	return response.Msg, nil
+}
+
+// toldOf reads an answer, which must be final: declined, referred, or paid out.
+func toldOf(index uint64, response *lendingv1.SubmitResponse) (told, error) {
+	a, loan := response.Application, response.Loan
+	answer := told{applicant: index, id: a.Id, customer: a.Customer, received: a.ReceivedAt,
+		outcome: a.Decision.GetOutcome(), inputs: a.Decision.GetInputsDigest(), loan: loan.GetId(),
+		contract: loan.GetContract().GetDigest()}
+	switch status := a.Status; {
+	case status == "declined" && answer.outcome == "decline" && loan == nil,
+		status == "referred" && answer.outcome == "refer" && loan == nil:
+		return answer, nil
+	case status != "disbursed" || answer.outcome != "approve" || loan == nil:
+		return told{}, fmt.Errorf("the answer is not final: %v, %v", a, loan)
+	}
+	switch loan.Status {
+	case "active", "closed", "written_off":
+	default:
+		return told{}, fmt.Errorf("a loan that was paid out is %s: %v", loan.Status, loan)
+	}
+	var err error
+	if answer.principal, err = money.ParseMinor(loan.Contract.Principal); err != nil {
+		return told{}, err
+	}
+	for _, e := range loan.Events {
+		if e.Kind == "loan.disbursed" {
+			answer.disbursement = e.Id
+			return answer, nil
 		}
 	}
-	request := &lendingv1.RepayRequest{Loan: loan, Amount: strconv.Itoa(100 + random.IntN(900)),
-		Reference: fmt.Sprintf("crash-%016x", random.Uint64())}
-	if loan == "" {
+	return told{}, fmt.Errorf("loan %s has no disbursement: %v", loan.Id, loan.Events)
+}
+
+// repay pays a little of a loan that was told to be paid out.
+func (j *journal) repay(ctx context.Context, n *node, random *rand.Rand) error {
+	j.mu.Lock()
+	if len(j.loans) == 0 {
 		j.mu.Unlock()
 		return nil
 	}
-	j.inDoubt[request.Reference] = request
+	request := &lendingv1.RepayRequest{Loan: j.loans[random.IntN(len(j.loans))],
+		Amount:    strconv.Itoa(100 + random.IntN(900)),
+		Reference: fmt.Sprintf("crash-%016x", random.Uint64())}
+	j.repaying[request.Reference] = request
 	j.mu.Unlock()
-	_, err := lending.Repay(ctx, connect.NewRequest(request))
+	return j.repayAgain(ctx, n, request)
+}
+
+func (j *journal) repayAgain(ctx context.Context, n *node, request *lendingv1.RepayRequest) error {
+	if _, err := n.lending().Repay(ctx, connect.NewRequest(request)); err != nil {
+		return err
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err == nil {
-		j.repaid[request.Reference] = request
-		delete(j.inDoubt, request.Reference)
-	}
-	return err
+	delete(j.repaying, request.Reference)
+	j.repaid[request.Reference] = request
+	return nil
 }
 
-// verify holds the node to the journal, and settles what was in doubt by sending it again.
-func (j *journal) verify(t *testing.T, n *node, round int) {
-	t.Helper()
-	ctx := t.Context()
-	lending := lendingv1connect.NewLendingServiceClient(http.DefaultClient, n.url(""))
-	ledger := ledgerv1connect.NewLedgerServiceClient(http.DefaultClient, n.url(""))
-	for key, request := range j.sent {
-		response, err := lending.Submit(ctx, connect.NewRequest(request))
-		if err != nil {
-			t.Fatalf("round %d: %s sent again: %v\n%s", round, key, err, n.output)
-		}
-		if told := j.told[key]; told != nil {
-			sameAnswer(t, round, told, response.Msg)
-		}
-		j.told[key] = response.Msg
-		if response.Msg.Loan != nil {
-			postedOnce(t, ctx, ledger, response.Msg)
-		}
+// The accounts between which the clients move money, in a ledger that lending does not use.
+const (
+	crashLedger = 978
+	crashCode   = 7
+	crashDebit  = "c0de0001"
+	crashCredit = "c0de0002"
+)
+
+// move sends some transfers.
+func (j *journal) move(ctx context.Context, n *node, random *rand.Rand) error {
+	var batch []*ledgerv1.Transfer
+	j.mu.Lock()
+	for range 1 + random.IntN(20) {
+		t := &ledgerv1.Transfer{Id: fmt.Sprintf("%032x", random.Uint64()|1<<63),
+			DebitAccount: crashDebit, CreditAccount: crashCredit, Ledger: crashLedger,
+			Code: crashCode, Amount: strconv.Itoa(1 + random.IntN(1_000))}
+		j.moving[t.Id] = t
+		batch = append(batch, t)
 	}
-	for reference, request := range j.inDoubt {
-		if _, err := lending.Repay(ctx, connect.NewRequest(request)); err != nil {
-			t.Fatalf("round %d: repayment %s sent again: %v", round, reference, err)
-		}
-		j.repaid[reference] = request
-	}
-	clear(j.inDoubt)
-	j.repaidOnce(t, ctx, lending)
-	balanced(t, ctx, ledger)
-	guard := guardv1connect.NewGuardServiceClient(http.DefaultClient, n.url(""))
-	breaches, err := guard.ListBreaches(ctx, connect.NewRequest(&guardv1.ListBreachesRequest{Limit: 10}))
+	j.mu.Unlock()
+	return j.moveAgain(ctx, n, batch)
+}
+
+func (j *journal) moveAgain(ctx context.Context, n *node, batch []*ledgerv1.Transfer) error {
+	response, err := n.ledger().CreateTransfers(ctx,
+		connect.NewRequest(&ledgerv1.CreateTransfersRequest{Transfers: batch}))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	for _, b := range breaches.Msg.Breaches {
-		t.Fatalf("round %d: breach %s %s: expected %s, found %s", round, b.Class, b.Title, b.Expected, b.Found)
-	}
-	// Some of what is known is forgotten, so that rounds stay short.
-	for key := range j.sent {
-		if len(j.sent) > 400 {
-			delete(j.sent, key)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, result := range response.Msg.Results {
+		if result != "ok" && result != "exists" {
+			return fmt.Errorf("transfer %v: %s", batch[i], result)
 		}
-	}
-}
-
-func sameAnswer(t *testing.T, round int, told, now *lendingv1.SubmitResponse) {
-	t.Helper()
-	a, b := told.Application, now.Application
-	if a.Id != b.Id || a.Decision.GetInputsDigest() != b.Decision.GetInputsDigest() ||
-		a.Decision.GetOutcome() != b.Decision.GetOutcome() || told.Loan.GetId() != now.Loan.GetId() ||
-		told.Loan.GetContract().GetDigest() != now.Loan.GetContract().GetDigest() {
-		t.Fatalf("round %d: application %s was told as\n%v, %v\nand is now\n%v, %v", round, a.Id, a,
-			told.Loan, b, now.Loan)
-	}
-	if told.Loan.GetStatus() == "active" && now.Loan.GetStatus() == "cancelled" {
-		t.Fatalf("round %d: loan %s was told to be paid out and is cancelled", round, told.Loan.Id)
-	}
-}
-
-// postedOnce checks that a loan's disbursement is in the ledger, once and whole.
-func postedOnce(t *testing.T, ctx context.Context, ledger ledgerv1connect.LedgerServiceClient,
-	response *lendingv1.SubmitResponse) {
-	t.Helper()
-	if response.Loan.Status == "cancelled" {
-		return
-	}
-	for _, e := range response.Loan.Events {
-		if e.Kind != "loan.disbursed" {
-			continue
-		}
-		found, err := ledger.LookupTransfers(ctx, connect.NewRequest(
-			&ledgerv1.LookupTransfersRequest{UserData_128: e.Id}))
+		amount, err := strconv.ParseUint(batch[i].Amount, 10, 64)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		lent := 0
-		for _, transfer := range found.Msg.Transfers {
-			if transfer.Code == 20 && transfer.Amount == response.Loan.Contract.Principal {
-				lent++
-			}
-		}
-		if lent != 1 {
-			t.Fatalf("loan %s: its principal was lent %d times: %v", response.Loan.Id, lent, found.Msg)
-		}
-		return
+		delete(j.moving, batch[i].Id)
+		j.moved[batch[i].Id] = amount
 	}
-	t.Fatalf("loan %s has no disbursement: %v", response.Loan.Id, response.Loan)
-}
-
-// repaidOnce compares what loans say was repaid with the acknowledged repayments.
-func (j *journal) repaidOnce(t *testing.T, ctx context.Context, lending lendingv1connect.LendingServiceClient) {
-	t.Helper()
-	want := map[string]money.Amount{}
-	for _, request := range j.repaid {
-		amount, err := money.ParseMinor(request.Amount)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want[request.Loan], _ = want[request.Loan].Add(amount)
-	}
-	for id, amount := range want {
-		loan, err := lending.GetLoan(ctx, connect.NewRequest(&lendingv1.GetLoanRequest{Id: id}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if loan.Msg.Repaid != amount.String() {
-			t.Fatalf("loan %s: %s repaid, %s was acknowledged", id, loan.Msg.Repaid, amount)
-		}
-	}
-}
-
-// balanced checks that debits equal credits in every ledger.
-func balanced(t *testing.T, ctx context.Context, ledger ledgerv1connect.LedgerServiceClient) {
-	t.Helper()
-	totals, err := ledger.ClassTotals(ctx, connect.NewRequest(&ledgerv1.ClassTotalsRequest{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	debits, credits := map[uint32]money.Amount{}, map[uint32]money.Amount{}
-	for _, total := range totals.Msg.Totals {
-		add(t, debits, total.Ledger, total.DebitsPosted)
-		add(t, credits, total.Ledger, total.CreditsPosted)
-	}
-	for number := range debits {
-		if debits[number] != credits[number] {
-			t.Fatalf("ledger %d: debits %s, credits %s", number, debits[number], credits[number])
-		}
-	}
-}
-
-func add(t *testing.T, into map[uint32]money.Amount, number uint32, text string) {
-	t.Helper()
-	amount, err := money.ParseMinor(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	into[number], _ = into[number].Add(amount)
+	return nil
 }

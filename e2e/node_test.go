@@ -22,6 +22,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"surety/api/evidence/v1/evidencev1connect"
+	"surety/api/guard/v1/guardv1connect"
+	"surety/api/ledger/v1/ledgerv1connect"
+	"surety/api/lending/v1/lendingv1connect"
+	"surety/api/node/v1/nodev1connect"
 )
 
 // binary returns the program under test.
@@ -150,6 +156,47 @@ func (n *node) answers(ctx context.Context) bool {
 
 // url returns the address of a path of the node.
 func (n *node) url(path string) string { return "http://" + n.address + path }
+
+// lending, ledger, evidence, guard and board return clients of the node's services, without a token.
+func (n *node) lending() lendingv1connect.LendingServiceClient {
+	return lendingv1connect.NewLendingServiceClient(http.DefaultClient, n.url(""))
+}
+
+func (n *node) ledger() ledgerv1connect.LedgerServiceClient {
+	return ledgerv1connect.NewLedgerServiceClient(http.DefaultClient, n.url(""))
+}
+
+func (n *node) evidence() evidencev1connect.EvidenceServiceClient {
+	return evidencev1connect.NewEvidenceServiceClient(http.DefaultClient, n.url(""))
+}
+
+func (n *node) guard() guardv1connect.GuardServiceClient {
+	return guardv1connect.NewGuardServiceClient(http.DefaultClient, n.url(""))
+}
+
+func (n *node) board() nodev1connect.NodeServiceClient {
+	return nodev1connect.NewNodeServiceClient(http.DefaultClient, n.url(""))
+}
+
+// unserved reports whether a call failed because the binary has no such service.
+func unserved(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "405 Method Not Allowed")
+}
+
+// wait lets the node run for some milliseconds: a fault's moment, not a wait for something. A node
+// that ends meanwhile fails the test unless it may.
+func (n *node) wait(t *testing.T, millis int, mayEnd bool) {
+	t.Helper()
+	timer := time.NewTimer(time.Duration(millis) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-n.exited:
+		if !mayEnd {
+			t.Fatalf("the node ended by itself\n%s", n.output)
+		}
+	}
+}
 
 // kill ends the node at once, as a power cut of the process would.
 func (n *node) kill(t *testing.T) {
