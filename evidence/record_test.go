@@ -49,8 +49,9 @@ func TestRecordGoldenBytes(t *testing.T) {
 	if hexText(got) != want {
 		t.Errorf("got  %s\nwant %s", hexText(got), want)
 	}
-	if got, want := LeafHash(got).String(), "b60a60df734e9a8263d9c5b54459c3e0d8aaeb73d5302e15cf3d578574e50541"; got != want {
-		t.Errorf("leaf hash %s, want %s", got, want)
+	const leaf = "b60a60df734e9a8263d9c5b54459c3e0d8aaeb73d5302e15cf3d578574e50541"
+	if hash := LeafHash(got).String(); hash != leaf {
+		t.Errorf("leaf hash %s, want %s", hash, leaf)
 	}
 }
 

@@ -67,13 +67,15 @@ func VerifyInclusion(leaf Hash, index, size uint64, path []Hash, root Hash) erro
 		return errs.New(errs.Corrupt, "inclusion proof has %d hashes, the limit is %d",
 			len(path), MaxProof)
 	}
-	err := proof.VerifyInclusion(rfc6962.DefaultHasher, index, size, leaf[:], slicesOf(path), root[:])
+	err := proof.VerifyInclusion(rfc6962.DefaultHasher, index, size, leaf[:], slicesOf(path),
+		root[:])
 	return errs.As(errs.Corrupt, err, "inclusion proof of leaf %d in a tree of %d", index, size)
 }
 
 // VerifyConsistency checks that the tree of size leaves with the root begins with the earlier one.
 // The error, kind Corrupt, says what does not fit.
-func VerifyConsistency(earlier uint64, earlierRoot Hash, size uint64, root Hash, path []Hash) error {
+func VerifyConsistency(earlier uint64, earlierRoot Hash, size uint64, root Hash,
+	path []Hash) error {
 	if len(path) > MaxProof {
 		return errs.New(errs.Corrupt, "consistency proof has %d hashes, the limit is %d",
 			len(path), MaxProof)
@@ -86,7 +88,8 @@ func VerifyConsistency(earlier uint64, earlierRoot Hash, size uint64, root Hash,
 	}
 	err := proof.VerifyConsistency(rfc6962.DefaultHasher, earlier, size, slicesOf(path),
 		earlierRoot[:], root[:])
-	return errs.As(errs.Corrupt, err, "consistency proof from a tree of %d to one of %d", earlier, size)
+	return errs.As(errs.Corrupt, err, "consistency proof from a tree of %d to one of %d", earlier,
+		size)
 }
 
 func slicesOf(hashes []Hash) [][]byte {

@@ -110,7 +110,8 @@ func TestInclusionFaults(t *testing.T) {
 	for i := range path {
 		broken := append([]Hash{}, path...)
 		broken[i][0] ^= 1
-		wantKind(t, VerifyInclusion(leaves[5], 5, 13, broken, root), errs.Corrupt, "leaf 5 in a tree of 13")
+		err := VerifyInclusion(leaves[5], 5, 13, broken, root)
+		wantKind(t, err, errs.Corrupt, "leaf 5 in a tree of 13")
 	}
 	wantKind(t, VerifyInclusion(other, 5, 13, path, root), errs.Corrupt, "leaf 5")
 	wantKind(t, VerifyInclusion(leaves[5], 4, 13, path, root), errs.Corrupt, "leaf 4")
@@ -118,7 +119,8 @@ func TestInclusionFaults(t *testing.T) {
 	wantKind(t, VerifyInclusion(leaves[5], 13, 13, path, root), errs.Corrupt, "leaf 13")
 	wantKind(t, VerifyInclusion(leaves[5], 5, 13, path[1:], root), errs.Corrupt, "leaf 5")
 	wantKind(t, VerifyInclusion(leaves[5], 5, 13, path, other), errs.Corrupt, "leaf 5")
-	wantKind(t, VerifyInclusion(leaves[5], 5, 13, make([]Hash, 66), root), errs.Corrupt, "the limit is 65")
+	long := make([]Hash, MaxProof+1)
+	wantKind(t, VerifyInclusion(leaves[5], 5, 13, long, root), errs.Corrupt, "the limit is 65")
 	for _, index := range []int{-1, 13} {
 		_, err := InclusionPath(leaves, index)
 		wantKind(t, err, errs.Invalid, "of a tree of 13")
@@ -148,7 +150,8 @@ func TestConsistency(t *testing.T) {
 		err = VerifyConsistency(uint64(earlier), before, 40, root, append(path, root))
 		wantKind(t, err, errs.Corrupt, "consistency proof")
 	}
-	wantKind(t, VerifyConsistency(1, root, 40, root, make([]Hash, 66)), errs.Corrupt, "the limit is 65")
+	long := make([]Hash, MaxProof+1)
+	wantKind(t, VerifyConsistency(1, root, 40, root, long), errs.Corrupt, "the limit is 65")
 }
 
 func TestBatch(t *testing.T) {

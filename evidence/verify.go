@@ -63,7 +63,8 @@ func verifyEarlier(b *Bundle, latest Checkpoint, trusted Key) (uint64, error) {
 		return 0, err
 	}
 	if earlier.Size > latest.Size {
-		return 0, errs.New(errs.Corrupt, "size %d is above the checkpoint's %d", earlier.Size, latest.Size)
+		return 0, errs.New(errs.Corrupt, "size %d is above the checkpoint's %d", earlier.Size,
+			latest.Size)
 	}
 	return earlier.Size, VerifyConsistency(earlier.Size, earlier.Root, latest.Size, latest.Root,
 		b.Consistency)

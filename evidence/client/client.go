@@ -1,9 +1,9 @@
 // Package client is what the other parts see of the evidence log.
 //
-// A part reports what it did through an Appender, which does not say where the log is: evidence/tlog
-// keeps it on this machine's disk, and the node hands it out. The usual caller is a relay, which
-// reads a source (an outbox, a feed, a journal) from LastSeq on and appends what it finds, as much
-// at a time as it can: records of one call share the syncs of one batch.
+// A part reports what it did through an Appender, which does not say where the log is:
+// evidence/tlog keeps it on this machine's disk, and the node hands it out. The usual caller is a
+// relay, which reads a source (an outbox, a feed, a journal) from LastSeq on and appends what it
+// finds, as much at a time as it can: records of one call share the syncs of one batch.
 //
 // # Boundaries
 //

@@ -30,8 +30,8 @@ type Query struct {
 // Export returns a bundle that proves itself with the log's key alone. It waits for a checkpoint
 // that covers the records, at most about the checkpoint interval, and checks the bundle before it
 // returns it. Kinds: Invalid for ids, a range or an earlier checkpoint that cannot be; TooLarge for
-// more than evidence.MaxBundleEntries records; NotFound where no record names the ids; Corrupt where
-// the log is damaged.
+// more than evidence.MaxBundleEntries records; NotFound where no record names the ids; Corrupt
+// where the log is damaged.
 func (l *Log) Export(ctx context.Context, query Query) (*evidence.Bundle, error) {
 	size := l.Size()
 	indexes, err := l.selectRecords(ctx, &query, size)
@@ -121,7 +121,8 @@ func tooMany(count uint64) error {
 	return errs.New(errs.TooLarge, "%d records, the limit is %d", count, evidence.MaxBundleEntries)
 }
 
-func (l *Log) addEarlier(ctx context.Context, b *evidence.Bundle, prover *Prover, signed string) error {
+func (l *Log) addEarlier(ctx context.Context, b *evidence.Bundle, prover *Prover,
+	signed string) error {
 	if signed == "" {
 		return nil
 	}

@@ -202,7 +202,8 @@ func appendNamings(rows []naming, leaf uint64, record *evidence.Record) []naming
 }
 
 // naming returns the indexes of up to limit records from the index first on that name the id.
-func (x *index) naming(ctx context.Context, id ident.ID, first uint64, limit int) ([]uint64, error) {
+func (x *index) naming(ctx context.Context, id ident.ID, first uint64, limit int) (
+	[]uint64, error) {
 	key := id.Bytes()
 	rows, err := x.db.Reader().QueryContext(ctx,
 		"SELECT leaf FROM subjects WHERE id = ? AND leaf >= ? ORDER BY leaf LIMIT ?",

@@ -59,7 +59,8 @@ func (s payloadStore) put(ctx context.Context, first uint64, batch []*item) erro
 
 // get returns the payload of the record at the index, checked against the record. Kind Corrupt
 // where it is not what the record commits to.
-func (s payloadStore) get(ctx context.Context, leaf uint64, record *evidence.Record) ([]byte, error) {
+func (s payloadStore) get(ctx context.Context, leaf uint64, record *evidence.Record) (
+	[]byte, error) {
 	if record.PayloadBytes == 0 {
 		return []byte{}, nil
 	}

@@ -124,8 +124,8 @@ func (l *Log) readCheckpoint() (evidence.Checkpoint, error) {
 // it; kind Invalid where the log is smaller, Canceled where ctx ends first.
 func (l *Log) CheckpointOf(ctx context.Context, size uint64) (evidence.Checkpoint, error) {
 	if have := l.Size(); size > have {
-		return evidence.Checkpoint{}, errs.New(errs.Invalid, "tlog.checkpoint: of %d records, the log has %d",
-			size, have)
+		return evidence.Checkpoint{}, errs.New(errs.Invalid,
+			"tlog.checkpoint: of %d records, the log has %d", size, have)
 	}
 	ticker := time.NewTicker(checkpointPoll)
 	defer ticker.Stop()
@@ -162,7 +162,8 @@ func (l *Log) Prover(ctx context.Context, checkpoint evidence.Checkpoint) (*Prov
 }
 
 // Inclusion returns the proof that the leaf is in the checkpoint's tree, once it has been checked.
-// Kind Corrupt where leaf, tiles and checkpoint do not agree, Invalid where the tree ends before it.
+// Kind Corrupt where leaf, tiles and checkpoint do not agree, Invalid where the tree ends before
+// it.
 func (p *Prover) Inclusion(ctx context.Context, leaf LeafAt) ([]evidence.Hash, error) {
 	size := p.checkpoint.Size
 	if leaf.Index >= size {
@@ -179,7 +180,8 @@ func (p *Prover) Inclusion(ctx context.Context, leaf LeafAt) ([]evidence.Hash, e
 
 // Consistency returns the proof that the checkpoint's tree begins with the earlier one, once it has
 // been checked. Kind Corrupt where it does not, Invalid where the earlier tree is larger.
-func (p *Prover) Consistency(ctx context.Context, earlier evidence.Checkpoint) ([]evidence.Hash, error) {
+func (p *Prover) Consistency(ctx context.Context, earlier evidence.Checkpoint) (
+	[]evidence.Hash, error) {
 	size := p.checkpoint.Size
 	if earlier.Size > size {
 		return nil, errs.New(errs.Invalid, "tlog.prove: a tree of %d begins with one of %d", size,

@@ -77,8 +77,8 @@ func (l *Log) recover(ctx context.Context) error {
 		return err
 	}
 	if indexed > size {
-		return errs.New(errs.Corrupt, "tlog.open: the log has %d records and its index %d: the log is an "+
-			"older copy, or %s is another log's", size, indexed, indexFile)
+		return errs.New(errs.Corrupt, "tlog.open: the log has %d records and its index %d: "+
+			"the log is an older copy, or %s is another log's", size, indexed, indexFile)
 	}
 	if l.positions, err = l.index.positions(ctx); err != nil {
 		return err

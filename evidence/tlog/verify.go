@@ -312,8 +312,9 @@ func (a *auditor) checkRoot() error {
 		root = evidence.Hash(computed)
 	}
 	if root != a.audit.Checkpoint.Root {
-		return errs.New(errs.Corrupt, "the %d records have the root %s, the checkpoint signs %s: records "+
-			"and tiles were changed together", a.audit.Checkpoint.Size, root, a.audit.Checkpoint.Root)
+		return errs.New(errs.Corrupt, "the %d records have the root %s, the checkpoint signs %s: "+
+			"records and tiles were changed together", a.audit.Checkpoint.Size, root,
+			a.audit.Checkpoint.Root)
 	}
 	return nil
 }
@@ -368,8 +369,8 @@ func (a *auditor) checkIndex(ctx context.Context) error {
 		return err
 	}
 	if stored != a.namings {
-		return errs.New(errs.Corrupt, "%s has %d rows for the first %d records, %d belong: remove it, and "+
-			"it is made again", indexFile, stored.count, bound, a.namings.count)
+		return errs.New(errs.Corrupt, "%s has %d rows for the first %d records, %d belong: "+
+			"remove it, and it is made again", indexFile, stored.count, bound, a.namings.count)
 	}
 	return nil
 }

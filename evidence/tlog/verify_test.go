@@ -120,7 +120,8 @@ func TestVerifyFindsPlantedFaults(t *testing.T) {
 			statement(t, d, indexFile, "DELETE FROM subjects WHERE leaf = 5 AND substr(id, 8, 1) = x'0b'")
 		}, "index.db has 1799 rows for the first 600 records, 1800 belong"},
 		{"index names a wrong record", func(t *testing.T, d string) {
-			statement(t, d, indexFile, "UPDATE subjects SET leaf = 7 WHERE leaf = 5 AND substr(id, 8, 1) = x'0d'")
+			statement(t, d, indexFile,
+				"UPDATE subjects SET leaf = 7 WHERE leaf = 5 AND substr(id, 8, 1) = x'0d'")
 		}, "index.db has 1800 rows"},
 		{"index forgets a number", func(t *testing.T, d string) {
 			statement(t, d, indexFile, "DELETE FROM sequences WHERE leaf = 3")
@@ -296,7 +297,8 @@ func TestOpenRolledBack(t *testing.T) {
 	}
 	copyTree(t, older, filepath.Join(directory, "log"))
 	_, err := Open(context.Background(), options(directory))
-	wantKind(t, err, errs.Corrupt, "the log has 600 records and its index 700: the log is an older copy")
+	wantKind(t, err, errs.Corrupt,
+		"the log has 600 records and its index 700: the log is an older copy")
 }
 
 // A damaged tile or payload shows where it is read.

@@ -202,7 +202,8 @@ func TestMigrations(t *testing.T) {
 	wantKind(t, err, errs.Invalid, "schema is at version 2, this program knows up to 1")
 
 	broken := fstest.MapFS{"00001_x.sql": {Data: []byte("-- +goose Up\nCREATE TABEL x (id);\n")}}
-	_, err = Open(context.Background(), filepath.Join(t.TempDir(), "b.db"), Options{Migrations: broken})
+	path = filepath.Join(t.TempDir(), "b.db")
+	_, err = Open(context.Background(), path, Options{Migrations: broken})
 	wantKind(t, err, errs.Internal, "from version 0 to 1")
 }
 
