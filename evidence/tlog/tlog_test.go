@@ -408,13 +408,13 @@ func TestLargeAppend(t *testing.T) {
 func TestEmptyPayloads(t *testing.T) {
 	directory := t.TempDir()
 	l := open(t, directory)
-	for seq := uint64(1); seq <= 300; seq++ {
-		e := entry("s", seq)
-		if seq%3 == 0 {
-			e.Payload = nil
+	batch := entries("s", 1, 300)
+	for i := range batch {
+		if batch[i].SourceSeq%3 == 0 {
+			batch[i].Payload = nil
 		}
-		add(t, l, e)
 	}
+	add(t, l, batch...)
 	leaf, err := l.Find(context.Background(), "s", 3)
 	if err != nil {
 		t.Fatal(err)
