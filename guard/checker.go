@@ -37,6 +37,7 @@ type Checker struct {
 	sheets   []sheet
 	trail    trail // what the event being judged changes in the sheets
 	watch    watch
+	canaries []Canary // of the last InputCanary
 	verdicts []Verdict
 	counts   [invariantMax]Count
 }
@@ -83,6 +84,8 @@ func (c *Checker) Step(in *Input) []Verdict {
 		c.beginTotals(in.Totals)
 	case InputBalances:
 		c.beginBalances(in.Accounts)
+	case InputCanary:
+		c.testSelf()
 	}
 	return c.verdicts
 }

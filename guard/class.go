@@ -93,7 +93,7 @@ var classes = [...]ClassInfo{
 	{801, "terms changed after signing", LayerRealTime, SeverityHigh, StopLoan},
 	{802, "event malformed or of an unknown kind", LayerRealTime, SeverityHigh, NoStop},
 	{803, "release of a stop without a second person", LayerPrevented, SeverityHigh, NoStop},
-	{804, "stored balance tampered with", LayerSweep, SeverityCritical, StopLedger},
+	{804, "stored balance tampered with", LayerSweep, SeverityCritical, StopParties},
 	{901, "ledger's sums or feed contradict themselves", LayerSweep, SeverityCritical, StopLedger},
 	{902, "stale writer after a fail-over", LayerRealTime, SeverityCritical, StopLedger},
 	{903, "channel's statement differs", LayerAbsent, SeverityHigh, NoStop},

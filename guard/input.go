@@ -17,6 +17,7 @@ const (
 	InputTick     InputKind = 4 // nothing but the time
 	InputTotals   InputKind = 5 // the ledger's class totals, read after the feed's processed position
 	InputBalances InputKind = 6 // some of the ledger's accounts, read likewise
+	InputCanary   InputKind = 7 // time to plant faults: see SelfTest
 )
 
 // Input is one thing that the checker learns. The checker keeps nothing of what it points to.

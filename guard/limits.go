@@ -49,6 +49,9 @@ type Limits struct {
 	// BackDays is how far an event's business date may lie before the latest seen, in days.
 	// Default 3: two services that stamp at midnight, in a time-lapse run of a second a day.
 	BackDays int
+	// MakeGoodDays is the same for payments. Default 35: standing orders of a day that the service
+	// was down are dated on that day.
+	MakeGoodDays int
 	// DecisionDays is how long an approval may be used, in business days. Default 30.
 	DecisionDays int
 }
@@ -69,6 +72,9 @@ func (l Limits) filled() Limits {
 	}
 	if l.BackDays == 0 {
 		l.BackDays = 3
+	}
+	if l.MakeGoodDays == 0 {
+		l.MakeGoodDays = 35
 	}
 	if l.DecisionDays == 0 {
 		l.DecisionDays = 30

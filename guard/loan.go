@@ -10,6 +10,7 @@ type application struct {
 	offered  uint64 // most that may be lent under it
 	limit    uint64 // limit approved
 	granted  uint64 // limit granted so far
+	reserved uint64 // principal reserved
 	customer uint32
 	decision uint32 // row of the decision, plus one; zero while there is none
 	reserve  uint32 // row of the reservation, plus one
@@ -77,8 +78,8 @@ type undo struct {
 	reference uint32 // row in references, plus one
 	penalty   uint32 // row in penalties, plus one
 	charged   clock.Date
+	amount    uint64 // of an application's event
 	before    loan
-	app       application
 	trail     trail
 }
 
@@ -157,6 +158,9 @@ func (c *Checker) checkDate(e *Event, about *facts) {
 	}
 	switch e.Kind {
 	case InterestAccrued, PenaltyCharged, LoanClosed, LoanWrittenOff, EventCancelled:
+	case LoanRepaid, LoanRecovered, OverpaymentRefunded:
+		floor = max(floor, c.latest.AddDays(-c.limits.MakeGoodDays))
+		c.latest = max(c.latest, e.Date)
 	default:
 		floor = max(floor, c.latest.AddDays(-c.limits.BackDays))
 		c.latest = max(c.latest, e.Date)

@@ -43,7 +43,8 @@ func (c *Checker) judgeBasis(e *Event, about *facts, a *application, slot uint32
 		"one contract", "a second contract")
 	a.loan = number + 1
 	c.checkAge(e, about, a)
-	c.atMost(e.amount(AmountPrincipal), a.offered, LimitUnapproved, e, about, AmountPrincipal)
+	c.atMost(e.amount(AmountPrincipal), min(a.offered, a.reserved), LimitUnapproved, e, about,
+		AmountPrincipal)
 }
 
 // checkAge checks that an approval is used while it may be.

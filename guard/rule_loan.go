@@ -324,7 +324,7 @@ func (c *Checker) takeBack(o *opening) {
 		return
 	}
 	if o.event.kind <= LimitReserved {
-		*c.applications.rows.at(o.undo.slot) = o.undo.app
+		c.takeBackApplication(o)
 		return
 	}
 	l := c.loans.rows.at(o.undo.slot)

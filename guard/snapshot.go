@@ -205,6 +205,7 @@ func (k *coder) application(a *application) {
 	number(k, &a.offered)
 	number(k, &a.limit)
 	number(k, &a.granted)
+	number(k, &a.reserved)
 	number(k, &a.customer)
 	number(k, &a.decision)
 	number(k, &a.reserve)
@@ -307,7 +308,7 @@ func (k *coder) opening(o *opening) {
 	number(k, &o.undo.penalty)
 	number(k, &o.undo.charged)
 	k.loan(&o.undo.before)
-	k.application(&o.undo.app)
+	number(k, &o.undo.amount)
 	number(k, &o.undo.trail.count)
 	for i := range o.undo.trail.changes {
 		ch := &o.undo.trail.changes[i]

@@ -145,25 +145,35 @@ func (c *Checker) existing(class uint16, b *Breach) party {
 }
 
 // Brake bounds the stops that breaches may take, since a stop is itself a loss of service. Within
-// any minute it lets through AccountFreezes freezes of accounts; after that a breach stops its code
-// instead, CodeFreezes times, and after that nothing more: then Tripped is true, and money-out is
-// closed as a whole until a person looks. Freezes of ledgers always pass.
+// any minute it lets through Accounts freezes of accounts; after that a breach stops its code
+// instead, Codes times, and after that nothing more: then Tripped is set, and money-out is closed as
+// a whole until a person has looked. Freezes of ledgers always pass. Zero bounds are the defaults.
 type Brake struct {
+	Accounts int
+	Codes    int
+
 	accounts []clock.Instant
 	codes    []clock.Instant
 	tripped  clock.Instant
 }
 
 const (
-	// AccountFreezes is how many accounts a minute may be frozen: more than that in one minute is
-	// a defect of a release, not of twenty loans.
+	// AccountFreezes is how many accounts a minute may be frozen by default: more than that in one
+	// minute is a defect of a release, not of twenty loans.
 	AccountFreezes = 20
-	// CodeFreezes is how many codes a minute may be frozen: the table has twenty, and four of them
-	// carry money out.
+	// CodeFreezes is how many codes a minute may be frozen by default: the table has twenty, and
+	// four of them carry money out.
 	CodeFreezes = 4
 	// brakeWindow is the span over which stops are counted.
 	brakeWindow = clock.Minute
 )
+
+func orDefault(bound, otherwise int) int {
+	if bound == 0 {
+		return otherwise
+	}
+	return bound
+}
 
 // Allow returns what may be stopped of a breach now: the stops asked for, their code instead, or
 // nothing.
@@ -176,7 +186,7 @@ func (k *Brake) Allow(b *Breach, now clock.Instant) []Stop {
 		}
 	}
 	stops := b.Stops
-	if accounts > 0 && len(k.accounts)+accounts > AccountFreezes {
+	if accounts > 0 && len(k.accounts)+accounts > orDefault(k.Accounts, AccountFreezes) {
 		stops = nil
 		if b.Code != 0 && b.Ledger != 0 {
 			stops = []Stop{{Scope: ledger.FreezeCode, Code: b.Code, Ledger: b.Ledger}}
@@ -187,7 +197,7 @@ func (k *Brake) Allow(b *Breach, now clock.Instant) []Stop {
 		switch {
 		case s.Scope == ledger.FreezeAccount:
 			k.accounts = append(k.accounts, now)
-		case s.Scope == ledger.FreezeCode && len(k.codes) >= CodeFreezes:
+		case s.Scope == ledger.FreezeCode && len(k.codes) >= orDefault(k.Codes, CodeFreezes):
 			k.tripped = now
 			continue
 		case s.Scope == ledger.FreezeCode:
@@ -205,7 +215,7 @@ func (k *Brake) Allow(b *Breach, now clock.Instant) []Stop {
 func (k *Brake) Tripped() clock.Instant { return k.tripped }
 
 // Reset lets stops pass again: a person has looked.
-func (k *Brake) Reset() { *k = Brake{} }
+func (k *Brake) Reset() { *k = Brake{Accounts: k.Accounts, Codes: k.Codes} }
 
 func recent(list []clock.Instant, now clock.Instant) []clock.Instant {
 	for len(list) > 0 && now.Sub(list[0]) >= brakeWindow {

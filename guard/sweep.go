@@ -313,13 +313,15 @@ func (c *Checker) balanced(totals []ledger.ClassTotal) bool {
 			posted = posted.plus(difference(totals[i].CreditsPosted, totals[i].DebitsPosted))
 			pending = pending.plus(difference(totals[i].CreditsPending, totals[i].DebitsPending))
 		}
+		what := ident.ID{Lo: uint64(number), Hi: 1 << 32}
 		if posted == (signed{}) && pending == (signed{}) {
+			delete(c.watch.told, what)
 			c.passed(BooksBalance, 0)
 			continue
 		}
 		holds = false
 		gap, _ := posted.net()
-		c.tell(TotalsDiffer, ident.ID{Lo: uint64(number), Hi: 1 << 32}, &finding{
+		c.tell(TotalsDiffer, what, &finding{
 			expected: Record{{"credits less debits", "credit 0"}, {"pending credits less debits", "credit 0"}},
 			found: Record{{"credits less debits", posted.text()},
 				{"pending credits less debits", pending.text()}},
@@ -478,7 +480,7 @@ func (c *Checker) reportBalance(stored *ledger.Account) {
 		found: Record{{"account", stored.ID.String()}, {"class", decimal(uint64(stored.Code))},
 			{"balance", balance.text()}, {"debits_pending", stored.DebitsPending.String()},
 			{"credits_pending", stored.CreditsPending.String()}},
-		atRisk: gap, ledger: stored.Ledger,
+		atRisk: gap, ledger: stored.Ledger, sides: [2]party{{stored.ID, stored.Code}, {}},
 	})
 }
 

@@ -24,7 +24,8 @@ type Lender struct {
 	perDay   int
 	left     int // applications still to come today
 	name     string
-	product  string // of the next application; empty takes the lender's own
+	single   bool // lends to one borrower only, of a given habit, without refusals
+	habit    habit
 	currency string
 	returned []returning // customers who may borrow again
 }
@@ -60,12 +61,23 @@ func (l *Lender) Next() Act {
 	return act
 }
 
-// Today returns the business date.
-func (l *Lender) Today() clock.Date { return l.today }
+// Day returns all acts of a business day, with so many applications; days must not go back.
+func (l *Lender) Day(on clock.Date, applications int) []Act {
+	l.today = on
+	for range applications {
+		l.apply()
+	}
+	for len(l.loans) > 0 && l.loans[0].wake <= on {
+		l.advance()
+	}
+	acts := l.queue
+	l.queue = nil
+	return acts
+}
 
 func (l *Lender) advance() {
 	b := l.loans[0]
-	if l.rng.IntN(40) == 0 && !b.written { // the service was down: this is made good some days later
+	if !l.single && l.rng.IntN(40) == 0 && !b.written { // the service was down: this is made good some days later
 		b.wake = l.today.AddDays(1 + l.rng.IntN(9))
 		heap.Fix(&l.loans, 0)
 		return
@@ -86,7 +98,7 @@ func (l *Lender) advance() {
 // done again under a new id.
 func (l *Lender) push(acts ...Act) {
 	for _, a := range acts {
-		if a.Event.Kind == event.LoanRepaid && l.rng.IntN(50) == 0 {
+		if !l.single && a.Event.Kind == event.LoanRepaid && l.rng.IntN(50) == 0 {
 			l.refuse(a)
 		}
 		l.queue = append(l.queue, a)
@@ -119,10 +131,10 @@ func (l *Lender) apply() {
 		application: ident.Derive("drill", "application", number),
 		customer:    ident.Derive("drill", "customer", number),
 		trace:       ident.Derive("drill", "trace", number),
-		product:     l.productName(), currency: l.currency,
+		product:     l.name, currency: l.currency,
 	}
 	var free uint64
-	if n := len(l.returned); n > 0 && l.product == "" && l.rng.IntN(4) == 0 {
+	if n := len(l.returned); n > 0 && !l.single && l.rng.IntN(4) == 0 {
 		s.customer, free = l.returned[n-1].id, l.returned[n-1].free
 		l.returned = l.returned[:n-1]
 	}
@@ -131,25 +143,24 @@ func (l *Lender) apply() {
 	received.Amounts["requested"] = minor(principal)
 	received.Facts["key"], received.Facts["origin"] = number, "synthetic"
 	l.queue = append(l.queue, Act{Event: received})
-	if l.product == "" && l.rng.IntN(10) == 0 {
+	if !l.single && l.rng.IntN(10) == 0 {
 		l.decide(&s, "decline", "", 0)
 		return
 	}
-	if l.rng.IntN(25) == 0 {
+	if !l.single && l.rng.IntN(25) == 0 {
 		l.decide(&s, "refer", "person", 0)
 	}
-	decided := l.decide(&s, "approve", "", principal)
 	b := l.contract(&s, principal, number)
-	l.limits(&s, b, free)
+	var decided ident.ID
+	if l.single || l.rng.IntN(2) == 0 { // some services decide first, and some reserve first
+		decided = l.decide(&s, "approve", "", principal)
+		l.limits(&s, b, free)
+	} else {
+		l.limits(&s, b, free)
+		decided = l.decide(&s, "approve", "", principal)
+	}
 	l.sign(b, decided)
 	heap.Push(&l.loans, b)
-}
-
-func (l *Lender) productName() string {
-	if l.product != "" {
-		return l.product
-	}
-	return l.name
 }
 
 func (l *Lender) decide(s *subject, outcome, discriminator string, offered uint64) ident.ID {
@@ -167,7 +178,7 @@ func (l *Lender) limits(s *subject, b *borrower, free uint64) {
 		granted.Amounts["limit"] = minor(b.lent - free)
 		l.pushPosted(granted)
 	}
-	if l.rng.IntN(60) == 0 { // a reservation that lapses, and another one
+	if !l.single && l.rng.IntN(60) == 0 { // a reservation that lapses, and another one
 		lapsed := s.event(event.LimitReserved, "lapsed", l.today)
 		lapsed.Amounts["principal"] = minor(b.lent)
 		lapsed.Facts["timeout_seconds"] = "1"
@@ -193,8 +204,14 @@ func (l *Lender) contract(s *subject, principal uint64, number string) *borrower
 		count: dayCounts[l.rng.IntN(len(dayCounts))], stops: l.rng.IntN(2) == 0,
 		next: l.rng.IntN(2) == 0, start: l.today, accruedTo: l.today,
 		term: 3 + l.rng.IntN(10), lent: principal}
+	if l.single {
+		b.habit = l.habit
+	}
 	b.subject.loan = ident.Derive("drill", "loan", number)
 	b.rate = uint64(l.rng.IntN(2400)) * 10_000_000
+	if l.single {
+		b.rate = max(b.rate, 3_000_000_000) // so that a fault in interest shows in minor units
+	}
 	b.payment = annuity(principal, b.rate, b.term)
 	b.fee = principal * uint64(l.rng.IntN(3)) * 5 / 1000
 	for i := range b.term {
