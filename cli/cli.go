@@ -47,6 +47,9 @@ type Env struct {
 
 	// format is what -o asks for; set before a command runs.
 	format format
+
+	// began tells that a command's action was reached: an error before that is wrong usage.
+	began bool
 }
 
 // Getenv returns an environment variable, empty where it is not set.
@@ -60,9 +63,13 @@ func (e *Env) Getenv(name string) string {
 func Main(ctx context.Context, env Env, args []string) int {
 	root := newRoot(&env)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	var misused *usageError
+	if !env.began && !errors.As(err, &misused) {
+		err = usage(command, "%s", err.Error()) // a required flag that is not set, and the like
 	}
 	report(env.Stderr, err)
 	return edge.ExitStatus(errs.KindOf(err))
@@ -118,7 +125,10 @@ type action func(ctx context.Context, env *Env, args []string) error
 
 // verb binds an action to its command. c.Args must be set.
 func verb(env *Env, c *cobra.Command, do action) *cobra.Command {
-	c.RunE = func(cmd *cobra.Command, args []string) error { return do(cmd.Context(), env, args) }
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		env.began = true
+		return do(cmd.Context(), env, args)
+	}
 	return c
 }
 

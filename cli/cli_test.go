@@ -97,6 +97,8 @@ func TestWrongUsage(t *testing.T) {
 		{"completion tcsh", `completion: "tcsh" is not bash, zsh or fish`,
 			`see "surety completion --help"`},
 		{"help no such", `help: no command "no such"`, `see "surety --help"`},
+		{"ledger freeze ledger --ledger 156", `ledger freeze: required flag(s) "reason" not set`,
+			`see "surety ledger freeze --help"`},
 		{"access token create --lifetime -1h", `access token create: --lifetime -1h0m0s is in the past`,
 			`see "surety access token create --help"`},
 	} {

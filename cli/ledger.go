@@ -26,7 +26,8 @@ func ledgerCommand(env *Env) *cobra.Command {
   surety ledger balances`,
 	}, ledgerAccounts(env), ledgerCreate(env), ledgerTransfer(env), ledgerLookup(env),
 		ledgerHistory(env), ledgerBalances(env), ledgerFreeze(env), ledgerFreezes(env),
-		ledgerRequestRelease(env), ledgerRelease(env))
+		ledgerRequestRelease(env), ledgerRelease(env), ledgerExport(env), ledgerImport(env),
+		ledgerVerify(env))
 }
 
 func (t *target) ledger() (ledgerv1connect.LedgerServiceClient, error) {

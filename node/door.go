@@ -22,6 +22,7 @@ import (
 	"surety/console"
 	guardapi "surety/guard/api"
 	ledgerapi "surety/ledger/api"
+	"surety/ledger/server"
 	"surety/sys/access"
 	"surety/sys/edge"
 	"surety/sys/presence"
@@ -91,6 +92,10 @@ func (n *Node) openDoor(ctx context.Context) (err error) {
 		_ = n.door.Close() // the server may have closed it already
 		return nil
 	})
+	n.keeper = access.NewDoorkeeper(n.tokens, n.deps.Clock, n.log)
+	if err := n.openLedgerDoor(ctx); err != nil {
+		return err
+	}
 	n.stream = newStream(n.deps.Clock, n.log, n.board)
 	handler, err := n.handler()
 	if err != nil {
@@ -107,7 +112,31 @@ func (n *Node) openDoor(ctx context.Context) (err error) {
 		}
 	}
 	return n.hold.Publish(presence.Record{PID: os.Getpid(), Started: n.started,
-		Addresses: map[string]string{"http": n.Address()}, Version: n.deps.Version})
+		Addresses: n.addresses(), Version: n.deps.Version})
+}
+
+// openLedgerDoor binds the door of the ledger's batch protocol, where one is wanted.
+func (n *Node) openLedgerDoor(ctx context.Context) (err error) {
+	if n.config.Ledger.Address == "" {
+		return nil
+	}
+	var listen net.ListenConfig
+	if n.batchDoor, err = listen.Listen(ctx, "tcp", n.config.Ledger.Address); err != nil {
+		return errs.As(errs.Unavailable, err, "ledger.address")
+	}
+	n.batch = server.New(n.ledger, server.Config{LedgerID: n.ledger.ID(),
+		Open: n.config.Access.LoopbackOpen && access.Loopback(n.batchDoor.Addr())}, n.keeper, n.log)
+	n.onClose("ledger door", n.batch.Close)
+	return nil
+}
+
+// addresses says where each door is.
+func (n *Node) addresses() map[string]string {
+	doors := map[string]string{"http": n.Address()}
+	if n.batchDoor != nil {
+		doors["ledger"] = n.batchDoor.Addr().String()
+	}
+	return doors
 }
 
 // handler puts access and the edge in front of what is served.
@@ -141,12 +170,11 @@ func (n *Node) handler() (http.Handler, error) {
 		return nil, err
 	}
 	mux.Handle("/", web)
-	keeper := access.NewDoorkeeper(n.tokens, n.deps.Clock, n.log)
 	door := access.Door{Open: n.config.Access.LoopbackOpen && access.Loopback(n.door.Addr()),
 		Hosts: n.config.HTTP.Hosts, Public: public}
 	return edge.Handler(edge.Options{Log: n.log, NewID: n.idents.New,
 		BodyMax: n.config.HTTP.BodyBytes},
-		keeper.Handler(door, mux)), nil
+		n.keeper.Handler(door, mux)), nil
 }
 
 // admins lets administrators through.

@@ -34,6 +34,7 @@ import (
 	"surety/guard/engine"
 	"surety/ledger/journal"
 	"surety/ledger/replica"
+	"surety/ledger/server"
 	"surety/lending"
 	lendingapi "surety/lending/api"
 	"surety/lending/intake"
@@ -84,6 +85,10 @@ type Node struct {
 	feeder      *feeder
 	meter       *meter
 	stream      *stream
+
+	keeper    *access.Doorkeeper
+	batchDoor net.Listener // of the ledger's batch protocol; nil where it is not served
+	batch     *server.Server
 
 	door     net.Listener
 	server   *http.Server
@@ -311,6 +316,13 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- n.server.Serve(n.door) }()
+	if n.batch != nil {
+		n.finished.Go(func() {
+			if err := n.batch.Serve(n.batchDoor); err != nil {
+				n.log.Error("the ledger's batch protocol is not served any more", "error", err)
+			}
+		})
+	}
 	var err error
 	select {
 	case <-ctx.Done():
@@ -346,6 +358,11 @@ func (n *Node) shutDoor() {
 	if err := n.server.Shutdown(ctx); err != nil {
 		n.log.Warn("requests were cut off", "error", err)
 		_ = n.server.Close() // what Shutdown could not end in time
+	}
+	if n.batch != nil {
+		if err := n.batch.Close(); err != nil {
+			n.log.Warn("the ledger's batch protocol did not end well", "error", err)
+		}
 	}
 }
 
