@@ -11,6 +11,7 @@ import (
 
 	evidencev1 "surety/api/evidence/v1"
 	"surety/api/evidence/v1/evidencev1connect"
+	"surety/base/errs"
 	"surety/evidence"
 	"surety/evidence/tlog"
 )
@@ -150,7 +151,8 @@ key that you got by another way. Exit status 1 names the first fault. With -o js
 		}
 		bundle, err := evidence.DecodeBundle(data)
 		if err != nil {
-			return err
+			// A damaged bundle is a finding, like a forged one, and not a wrong use of the command.
+			return errs.As(errs.Corrupt, err, "bundle %s", args[0])
 		}
 		report, err := evidence.Verify(bundle, trusted)
 		if err != nil {
