@@ -28,8 +28,9 @@ func benchCommand(env *Env) *cobra.Command {
 		Short: "Measure this machine: applications, transfers",
 		Long: `A figure holds for the machine it was taken on, at its load. docs/PERFORMANCE.md says how the
 published ones were taken.`,
-		Example: `  surety bench lending --rate 200 --duration 60s`,
-	}, benchLending(env))
+		Example: `  surety bench lending --rate 200 --duration 60s
+  surety bench ledger --batch 8190 --callers 3`,
+	}, benchLending(env), benchLedger(env))
 }
 
 func benchLending(env *Env) *cobra.Command {
@@ -111,4 +112,51 @@ func showLending(ctx context.Context, env *Env, client *http.Client, base string
 		return err
 	}
 	return env.show(report, func(w io.Writer) error { return report.Write(w) })
+}
+
+func benchLedger(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "ledger",
+		Short: "Send transfers to a ledger and measure the durable answers",
+		Long: `Opens a ledger of its own, in this process or behind a socket, and sends it transfers among
+accounts drawn evenly, each caller waiting for its answer. In between it measures what the disk does
+with the same small writes. With -o json, one object with durations in nanoseconds.`,
+		Example: `  surety bench ledger --batch 8190 --callers 3
+  surety bench ledger --batch 1 --callers 1 --transfers 20000
+  surety bench ledger --reach tcp --batch 1 --callers 64 --transfers 500000`,
+		Args: noArgs,
+	}
+	var config bench.LedgerConfig
+	var reach, dir string
+	c.Flags().IntVar(&config.Accounts, "accounts", 10_000, "accounts, 2 or more")
+	c.Flags().IntVar(&config.Batch, "batch", 8_190, "transfers in a call, 1 to 8190")
+	c.Flags().IntVar(&config.Callers, "callers", 3, "callers at the same time")
+	c.Flags().IntVar(&config.Transfers, "transfers", 3_000_000, "transfers in all")
+	c.Flags().IntVar(&config.PendingPercent, "pending", 0, "percent that are two-phase")
+	c.Flags().IntVar(&config.LinkedPercent, "linked", 0, "percent of the rest that are in chains of two")
+	c.Flags().Uint64Var(&config.Seed, "seed", 1, "of the draw")
+	c.Flags().StringVar(&reach, "reach", string(bench.Embedded), "embedded, socket or tcp")
+	c.Flags().StringVar(&dir, "in", "", "directory for the ledger, kept afterwards (default: a temporary one)")
+	must(c.RegisterFlagCompletionFunc("reach", cobra.FixedCompletions(
+		[]string{"embedded", "socket", "tcp"}, cobra.ShellCompDirectiveNoFileComp)))
+	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
+		if dir == "" {
+			temporary, err := os.MkdirTemp("", "surety-bench-")
+			if err != nil {
+				return errs.As(errs.NoSpace, err, "bench ledger")
+			}
+			defer os.RemoveAll(temporary)
+			dir = temporary
+		}
+		config.DiskDir = dir
+		place, err := bench.OpenPlace(ctx, dir, bench.Reach(reach))
+		if err != nil {
+			return err
+		}
+		report, err := bench.Ledger(ctx, place.Ledger, config)
+		if err = errors.Join(err, place.Close()); err != nil {
+			return err
+		}
+		return env.show(report, func(w io.Writer) error { return report.Write(w) })
+	})
 }
