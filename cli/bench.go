@@ -133,10 +133,12 @@ with the same small writes. With -o json, one object with durations in nanosecon
 	c.Flags().IntVar(&config.Callers, "callers", 3, "callers at the same time")
 	c.Flags().IntVar(&config.Transfers, "transfers", 3_000_000, "transfers in all")
 	c.Flags().IntVar(&config.PendingPercent, "pending", 0, "percent that are two-phase")
-	c.Flags().IntVar(&config.LinkedPercent, "linked", 0, "percent of the rest that are in chains of two")
+	c.Flags().IntVar(&config.LinkedPercent, "linked", 0,
+		"percent of the rest that are in chains of two")
 	c.Flags().Uint64Var(&config.Seed, "seed", 1, "of the draw")
 	c.Flags().StringVar(&reach, "reach", string(bench.Embedded), "embedded, socket or tcp")
-	c.Flags().StringVar(&dir, "in", "", "directory for the ledger, kept afterwards (default: a temporary one)")
+	c.Flags().StringVar(&dir, "in", "",
+		"directory for the ledger, kept afterwards (default: a temporary one)")
 	must(c.RegisterFlagCompletionFunc("reach", cobra.FixedCompletions(
 		[]string{"embedded", "socket", "tcp"}, cobra.ShellCompDirectiveNoFileComp)))
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
