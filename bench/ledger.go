@@ -53,7 +53,8 @@ func (r *LedgerReport) Rate() float64 {
 
 // Write writes the report for people.
 func (r *LedgerReport) Write(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "transfers     %d in %d calls, %s\nrate          %.0f transfers a second\n"+
+	_, err := fmt.Fprintf(w, "transfers     %d in %d calls, %s\n"+
+		"rate          %.0f transfers a second\n"+
 		"call          p50 %s, p99 %s, p99.9 %s, max %s\n", r.Transfers, r.Calls, text(r.Elapsed),
 		r.Rate(), text(r.Call.P50), text(r.Call.P99), text(r.Call.P999), text(r.Call.Max))
 	if err == nil && r.Disk.Syncs > 0 {
@@ -68,8 +69,8 @@ func (r *LedgerReport) Write(w io.Writer) error {
 
 func (c *LedgerConfig) check() error {
 	share := func(n int) bool { return n >= 0 && n <= 100 }
-	if c.Accounts < 2 || c.Batch < 1 || c.Batch > ledger.BatchMax || c.Callers < 1 || c.Transfers < 1 ||
-		!share(c.PendingPercent) || !share(c.LinkedPercent) {
+	if c.Accounts < 2 || c.Batch < 1 || c.Batch > ledger.BatchMax || c.Callers < 1 ||
+		c.Transfers < 1 || !share(c.PendingPercent) || !share(c.LinkedPercent) {
 		return errs.New(errs.Invalid, "bench.ledger: accounts %d (2 or more), batch %d (1 to %d), "+
 			"callers %d, transfers %d, pending %d%%, linked %d%%", c.Accounts, c.Batch, ledger.BatchMax,
 			c.Callers, c.Transfers, c.PendingPercent, c.LinkedPercent)

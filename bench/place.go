@@ -65,7 +65,8 @@ func (p *Place) connect(ctx context.Context, network, address string) error {
 	p.server = server.New(p.replica, server.Config{LedgerID: p.replica.ID(), Open: true}, door{}, nil)
 	p.served = make(chan error, 1)
 	go func() { p.served <- p.server.Serve(listener) }()
-	p.client, err = client.Dial(ctx, client.Config{Network: network, Address: listener.Addr().String()})
+	p.client, err = client.Dial(ctx,
+		client.Config{Network: network, Address: listener.Addr().String()})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,14 @@ import (
 // does not know; NoSpace where they do not fit into limits; r's own otherwise. It takes little
 // memory beyond the ledger's, whatever the bytes say, and never panics on them.
 func ReadSnapshot(r io.Reader, limits Limits) (*State, error) {
-	in := &snapshotReader{from: r, sum: sha256.New()}
+	return ReadSnapshotWith(r, limits, sha256.New())
+}
+
+// ReadSnapshotWith is ReadSnapshot with the SHA-256 to use, which nothing was written to yet: hashing
+// is a quarter of the work, and a caller may have it done on another processor. What is written to
+// sum is good until that Write returns.
+func ReadSnapshotWith(r io.Reader, limits Limits, sum hash.Hash) (*State, error) {
+	in := &snapshotReader{from: r, sum: sum}
 	expected, err := in.header()
 	if err != nil {
 		return nil, err

@@ -120,7 +120,8 @@ func (c *Client) LookupTransfers(ctx context.Context, ids []ident.ID) ([]ledger.
 }
 
 // PendingStatuses implements Reader.
-func (c *Client) PendingStatuses(ctx context.Context, ids []ident.ID) ([]ledger.PendingStatus, error) {
+func (c *Client) PendingStatuses(ctx context.Context, ids []ident.ID) (
+	[]ledger.PendingStatus, error) {
 	if err := checkCount(len(ids)); err != nil {
 		return nil, err
 	}

@@ -52,14 +52,18 @@ func Dial(ctx context.Context, config Config) (*Client, error) {
 	}
 	c := &Client{config: config}
 	c.accounts = newMerger[ledger.Account, ledger.AccountResult](c, wire.OpCreateAccounts,
-		ledger.EncodeAccounts, func(a *ledger.Account) bool { return a.Flags&ledger.AccountLinked != 0 })
+		ledger.EncodeAccounts, accountLinked)
 	c.transfers = newMerger[ledger.Transfer, ledger.TransferResult](c, wire.OpCreateTransfers,
-		ledger.EncodeTransfers, func(t *ledger.Transfer) bool { return t.Flags&ledger.TransferLinked != 0 })
+		ledger.EncodeTransfers, transferLinked)
 	if _, err := c.connected(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
+
+func accountLinked(a *ledger.Account) bool { return a.Flags&ledger.AccountLinked != 0 }
+
+func transferLinked(t *ledger.Transfer) bool { return t.Flags&ledger.TransferLinked != 0 }
 
 // Close ends the connection; calls under way fail with kind Unavailable. A second Close does
 // nothing.

@@ -27,15 +27,16 @@ type Imported struct {
 
 // Import reads JSON lines, as Export writes them or as another system's data was turned into them,
 // and creates what they say. A record with a timestamp is imported with it, one without is created
-// now. A pending transfer that expired is voided at that time by a transfer whose id is derived from
-// its own. Freezes are applied at the end, those that are still in force.
+// now. A pending transfer that expired is voided at that time by a transfer whose id is derived
+// from its own. Freezes are applied at the end, those that are still in force.
 //
 // The same import may be run again, and goes on where it stopped: what is there already, the same,
 // is counted as existing. A line that is malformed or refused ends the import with an error of kind
 // Invalid or Refused that names the line; what came before it, up to some thousands of lines, is
 // created by then. A file that does not end with its end line is refused at its end (kind Corrupt).
 func Import(ctx context.Context, to Ledger, from io.Reader, progress Progress) (Imported, error) {
-	in := &importer{to: to, frozen: map[ident.ID]int{}, timed: map[ident.ID]bool{}, stamps: newStamps()}
+	in := &importer{to: to, stamps: newStamps(),
+		frozen: map[ident.ID]int{}, timed: map[ident.ID]bool{}}
 	scanner := bufio.NewScanner(from)
 	scanner.Buffer(make([]byte, 0, 1<<16), lineMax)
 	for scanner.Scan() {
@@ -132,8 +133,8 @@ func (in *importer) account(ctx context.Context, l *line) error {
 		a.Timestamp = in.stamps.account(a.Timestamp)
 	}
 	n := len(in.accounts)
-	full := n > 0 && (n == ledger.BatchMax || (in.accounts[n-1].Flags^a.Flags)&ledger.AccountImported != 0)
-	if len(in.transfers) > 0 || len(in.names) > 0 || full {
+	other := n > 0 && (in.accounts[n-1].Flags^a.Flags)&ledger.AccountImported != 0
+	if len(in.transfers) > 0 || len(in.names) > 0 || n == ledger.BatchMax || other {
 		if err := in.flush(ctx); err != nil {
 			return err
 		}

@@ -45,7 +45,8 @@ func newLink(ctx context.Context, conn net.Conn, token string) (*link, error) {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, broken(err)
 	}
-	if err := wire.WriteFrame(conn, wire.Header{Op: wire.OpHello}, wire.AppendHello(nil, token)); err != nil {
+	hello := wire.AppendHello(nil, token)
+	if err := wire.WriteFrame(conn, wire.Header{Op: wire.OpHello}, hello); err != nil {
 		return nil, broken(err)
 	}
 	_, body, err := l.read()
@@ -67,7 +68,9 @@ func newLink(ctx context.Context, conn net.Conn, token string) (*link, error) {
 }
 
 // broken gives an error of a connection its kind.
-func broken(err error) error { return errs.As(errs.Unavailable, err, "ledger: the connection broke") }
+func broken(err error) error {
+	return errs.As(errs.Unavailable, err, "ledger: the connection broke")
+}
 
 // read reads one frame. An error that the other side sent is returned as such, with the header.
 func (l *link) read() (wire.Header, []byte, error) {

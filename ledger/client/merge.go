@@ -67,7 +67,8 @@ func (m *merger[T, R]) send(ctx context.Context, batch []T) ([]R, error) {
 			return nil, gone(ctx)
 		}
 		// Its records are encoded by now, and it happens or not: nobody here will know.
-		return nil, errs.As(errs.Canceled, ctx.Err(), "ledger: the caller went away, the batch may happen")
+		return nil, errs.As(errs.Canceled, ctx.Err(), "ledger: the caller went away, the batch may "+
+			"happen")
 	}
 }
 

@@ -16,9 +16,9 @@
 // torn, and it was never acknowledged.
 //
 // Segments hold zeros where nothing was written, and disks write sectors whole. So a torn group
-// has a sector of zeros where its content should be, and a group without one was written completely:
-// if its checksums are wrong, the disk has lost what it promised. The end of the journal is
-// therefore either
+// has a sector of zeros where its content should be, and a group without one was written
+// completely: if its checksums are wrong, the disk has lost what it promised. The end of the
+// journal is therefore either
 //
 //   - zeros, or a group with a sector of zeros in it, and nothing valid after: a write that the
 //     power cut, which is removed; or

@@ -178,7 +178,8 @@ func (j *Journal) nextSegment() (*segment, error) {
 
 // prepareSegment makes a file of zeros that are on the disk, under its final name. It asks hold
 // before each piece and gives up where that says false.
-func (j *Journal) prepareSegment(number uint64, size int64, hold func(int64) bool) (*segment, error) {
+func (j *Journal) prepareSegment(number uint64, size int64, hold func(int64) bool) (
+	*segment, error) {
 	s := &segment{number: number, size: size}
 	draft := path.Join(j.dir, segmentName(number)+draftSuffix)
 	file, err := j.openDraft(draft)

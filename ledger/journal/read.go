@@ -12,7 +12,8 @@ import (
 //
 // The error is of kind NotFound where the record was let go of, and Corrupt where a record is not
 // what was written; the journal goes on in either case.
-func (j *Journal) Read(ctx context.Context, from uint64, limit int, visit func(*Record) error) error {
+func (j *Journal) Read(ctx context.Context, from uint64, limit int,
+	visit func(*Record) error) error {
 	from = max(from, 1)
 	c := newScanner(j.id)
 	for limit > 0 {

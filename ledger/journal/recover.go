@@ -81,8 +81,8 @@ func (j *Journal) replay(ctx context.Context, from Position, visit func(*Record)
 func (j *Journal) locate(from Position) (int, error) {
 	first := j.super.first
 	if from.Segment < first {
-		return 0, errs.New(errs.Corrupt, "records after %d are needed, and segments before %s were let go of",
-			from.Seq, segmentName(first))
+		return 0, errs.New(errs.Corrupt, "records after %d are needed, and segments before %s were "+
+			"let go of", from.Seq, segmentName(first))
 	}
 	for i, s := range j.segments {
 		if s.number == from.Segment && (s.first != 0 || from.Seq == 0) {
@@ -226,8 +226,8 @@ func (j *Journal) checkFloor(end Position) error {
 			"record %d was synced", segmentName(end.Segment), end.Offset, end.Seq, floor.Seq)
 	}
 	if end.Seq == floor.Seq && end.Chain != floor.Chain {
-		return errs.New(errs.Corrupt, "segment %s at byte %d: record %d has not the hash it was synced with",
-			segmentName(end.Segment), end.Offset, end.Seq)
+		return errs.New(errs.Corrupt, "segment %s at byte %d: record %d has not the hash it was synced "+
+			"with", segmentName(end.Segment), end.Offset, end.Seq)
 	}
 	return nil
 }

@@ -65,8 +65,9 @@ func decodeSuper(b []byte) (superblock, error) {
 	if get.Uint64(b) != superMagic {
 		return superblock{}, errs.New(errs.Corrupt, "not a superblock")
 	}
-	if got, want := crc32.Checksum(b[:PageSize-4], castagnoli), get.Uint32(b[PageSize-4:]); got != want {
-		return superblock{}, errs.New(errs.Corrupt, "superblock has checksum %08x, want %08x", got, want)
+	sum, want := crc32.Checksum(b[:PageSize-4], castagnoli), get.Uint32(b[PageSize-4:])
+	if sum != want {
+		return superblock{}, errs.New(errs.Corrupt, "superblock has checksum %08x, want %08x", sum, want)
 	}
 	if v := get.Uint32(b[8:]); v != version {
 		return superblock{}, errs.New(errs.Corrupt, "superblock has format %d, this program reads %d",

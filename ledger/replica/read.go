@@ -75,7 +75,8 @@ func (r *Replica) LookupTransfers(ctx context.Context, ids []ident.ID) ([]ledger
 }
 
 // PendingStatuses implements client.Reader.
-func (r *Replica) PendingStatuses(ctx context.Context, ids []ident.ID) ([]ledger.PendingStatus, error) {
+func (r *Replica) PendingStatuses(ctx context.Context, ids []ident.ID) (
+	[]ledger.PendingStatus, error) {
 	if err := checkLookup(len(ids)); err != nil {
 		return nil, errs.Wrap(err, "ledger.pending_statuses")
 	}
@@ -134,7 +135,8 @@ func (r *Replica) QueryTransfers(ctx context.Context, filter ledger.TransferFilt
 }
 
 // ListAccounts implements client.Reader.
-func (r *Replica) ListAccounts(ctx context.Context, skip, limit int) (page []ledger.Account, err error) {
+func (r *Replica) ListAccounts(ctx context.Context, skip, limit int) (
+	page []ledger.Account, err error) {
 	err = r.view(ctx, func() { page = r.state.Accounts(nil, max(skip, 0), limit) })
 	if err != nil {
 		return nil, errs.Wrap(err, "ledger.list_accounts")

@@ -87,8 +87,9 @@ func (p *replay) apply(record *journal.Record) error {
 	if err := s.Room(operation, int(record.Count)); err != nil {
 		return errs.Wrap(err, "record %d", record.Seq)
 	}
-	if record.Timestamp < s.NextTimestamp(0, int(record.Count)) || record.Timestamp > ledger.TimestampMax {
-		return unreplayable(record, errs.New(errs.Corrupt, "timestamp %d does not advance", record.Timestamp))
+	at, least := record.Timestamp, s.NextTimestamp(0, int(record.Count))
+	if at < least || at > ledger.TimestampMax {
+		return unreplayable(record, errs.New(errs.Corrupt, "timestamp %d, want %d or later", at, least))
 	}
 	if s.EventsLen() != record.FirstEvent {
 		return unreplayable(record, errs.New(errs.Corrupt, "%d events came before it, not %d",
@@ -101,7 +102,8 @@ func (p *replay) apply(record *journal.Record) error {
 		return unreplayable(record, errs.New(errs.Corrupt, "its results are not those stored"))
 	}
 	if made := s.EventsLen() - record.FirstEvent; made != uint64(record.Events) {
-		return unreplayable(record, errs.New(errs.Corrupt, "it made %d events, not %d", made, record.Events))
+		return unreplayable(record, errs.New(errs.Corrupt, "it made %d events, not %d",
+			made, record.Events))
 	}
 	p.r.applied = record.Seq
 	return nil

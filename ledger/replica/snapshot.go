@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -23,7 +22,8 @@ import (
 // A snapshot file is a header, the names, and the core's own snapshot, which ends with its SHA-256.
 //
 //	header   8 bytes magic, 4 version, 4 zero, 8 sequence, 8 timestamp, 32 chain hash,
-//	         4 number of chunks of names, zeros, 4 crc32c; 128 bytes in all
+//	         4 number of chunks of names, 4 accounts and 4 transfers for a reader to make room for,
+//	         zeros, 4 crc32c; 128 bytes in all
 //	chunks   4 bytes length, 4 crc32c, entries
 //	core     ledger.Snapshot
 //
@@ -39,16 +39,17 @@ const (
 
 // capture is the ledger as it was between two batches. It stays good while the ledger goes on.
 type capture struct {
-	core  *ledger.Snapshot
-	names [][]byte
-	seq   uint64
-	at    clock.Instant
+	core                *ledger.Snapshot
+	names               [][]byte
+	accounts, transfers int
+	seq                 uint64
+	at                  clock.Instant
 }
 
 // capture takes the ledger as it is now. It belongs to the writer.
 func (r *Replica) capture() *capture {
 	return &capture{core: r.state.Snapshot(), names: r.names.prefix(), seq: r.applied,
-		at: r.state.Now()}
+		accounts: r.state.AccountsLen(), transfers: r.state.TransfersLen(), at: r.state.Now()}
 }
 
 func snapshotName(seq uint64) string { return fmt.Sprintf("%020d%s", seq, snapshotSuffix) }
@@ -96,6 +97,8 @@ func (c *capture) write(to io.Writer, chain journal.Hash) (journal.Hash, error) 
 	put.PutUint64(b[24:], uint64(c.at))
 	copy(b[32:64], chain[:])
 	put.PutUint32(b[64:], uint32(len(c.names)))
+	put.PutUint32(b[68:], uint32(c.accounts))
+	put.PutUint32(b[72:], uint32(c.transfers))
 	put.PutUint32(b[snapshotHeader-4:], checksum(b[:snapshotHeader-4]))
 	if _, err := both.Write(b); err != nil {
 		return journal.Hash{}, err
@@ -229,17 +232,23 @@ func (r *Replica) loadSnapshot(s journal.Snapshot) error {
 		return errs.New(errs.Corrupt, "the file has %d bytes, it had %d", size, s.Size)
 	}
 	sum := sha256.New()
-	from := bufio.NewReaderSize(io.NewSectionReader(file, 0, s.Size), snapshotPiece)
-	chunks, err := readHead(io.TeeReader(from, sum), s)
+	from := readAhead(io.NewSectionReader(file, 0, s.Size))
+	defer from.stop()
+	head, err := readHead(io.TeeReader(from, sum), s)
 	if err != nil {
 		return err
 	}
-	stored, err := readNames(from, sum, chunks)
+	stored, err := readNames(from, sum, head.chunks)
 	if err != nil {
 		return err
 	}
 	end := &ending{from: from}
-	state, err := ledger.ReadSnapshot(end, r.config.Limits)
+	beside := newHasher()
+	defer beside.stop()
+	limits := r.config.Limits
+	limits.ReserveAccounts = max(limits.ReserveAccounts, int(head.accounts))
+	limits.ReserveTransfers = max(limits.ReserveTransfers, int(head.transfers))
+	state, err := ledger.ReadSnapshotWith(end, limits, beside)
 	if err != nil {
 		return err
 	}
@@ -257,23 +266,32 @@ func (r *Replica) loadSnapshot(s journal.Snapshot) error {
 	return nil
 }
 
-// readHead reads the header and returns the number of chunks.
-func readHead(from io.Reader, s journal.Snapshot) (uint32, error) {
+// head is what the header says of what follows.
+type head struct{ chunks, accounts, transfers uint32 }
+
+// readHead reads the header of the snapshot that the journal names.
+func readHead(from io.Reader, s journal.Snapshot) (head, error) {
 	b := make([]byte, snapshotHeader)
 	if _, err := io.ReadFull(from, b); err != nil {
-		return 0, cutShort(err)
+		return head{}, cutShort(err)
 	}
 	get := binary.LittleEndian
-	if get.Uint64(b) != snapshotMagic || checksum(b[:snapshotHeader-4]) != get.Uint32(b[snapshotHeader-4:]) {
-		return 0, errs.New(errs.Corrupt, "not a snapshot, or its header is broken")
+	sum := get.Uint32(b[snapshotHeader-4:])
+	if get.Uint64(b) != snapshotMagic || checksum(b[:snapshotHeader-4]) != sum {
+		return head{}, errs.New(errs.Corrupt, "not a snapshot, or its header is broken")
 	}
 	if v := get.Uint32(b[8:]); v != snapshotVersion {
-		return 0, errs.New(errs.Invalid, "format %d, this program reads %d", v, snapshotVersion)
+		return head{}, errs.New(errs.Invalid, "format %d, this program reads %d", v, snapshotVersion)
 	}
 	if get.Uint64(b[16:]) != s.Seq || journal.Hash(b[32:64]) != s.Chain {
-		return 0, errs.New(errs.Corrupt, "it is of another place in the journal")
+		return head{}, errs.New(errs.Corrupt, "it is of another place in the journal")
 	}
-	return get.Uint32(b[64:]), nil
+	h := head{get.Uint32(b[64:]), get.Uint32(b[68:]), get.Uint32(b[72:])}
+	if int64(h.accounts)+int64(h.transfers) > s.Size/ledger.RecordSize {
+		return head{}, errs.New(errs.Corrupt, "%d accounts and %d transfers in %d bytes",
+			h.accounts, h.transfers, s.Size)
+	}
+	return h, nil
 }
 
 // readNames reads the chunks of names.

@@ -134,8 +134,8 @@ func (r *Replica) digest() [32]byte {
 	return leaves.root()
 }
 
-// snapshots reads each snapshot and compares it with what the journal gave at its place. It gives up
-// the replayed state, so that there are never two in memory.
+// snapshots reads each snapshot and compares it with what the journal gave at its place. It gives
+// up the replayed state, so that there are never two in memory.
 func (v *verifier) snapshots() (reports []SnapshotReport, err error) {
 	for _, s := range v.wanted {
 		v.r.state, v.r.names = nil, nil

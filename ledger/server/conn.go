@@ -229,7 +229,8 @@ func (c *conn) carryOut(ctx context.Context, handler handler, body []byte) ([]by
 	}
 	answer, err := handler.call(ctx, c.server.ledger, body)
 	if err == nil && len(answer) > wire.BodyMax {
-		err = errs.New(errs.TooLarge, "the answer has %d bytes, the limit is %d", len(answer), wire.BodyMax)
+		err = errs.New(errs.TooLarge, "the answer has %d bytes, the limit is %d",
+			len(answer), wire.BodyMax)
 	}
 	return answer, err
 }

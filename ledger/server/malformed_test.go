@@ -89,11 +89,13 @@ func TestMalformedFrames(t *testing.T) {
 		text  string
 		goes  bool // the connection goes on
 	}{
-		{"HTTP", false, []byte("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: everything\r\n\r\n"), errs.Invalid, "not frames", false},
+		{"HTTP", false, []byte("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: everything\r\n\r\n"),
+			errs.Invalid, "not frames", false},
 		{"no hello", false, good, errs.Unauthorized, "begins with a hello", false},
 		{"bad token", false, hello("wrong"), errs.Unauthorized, "nobody's", false},
 		{"hello of another version", false, patch(hello("operator"), 4, 9), errs.Invalid, "protocol version 9", false},
-		{"hello that lies about its token", false, frame(wire.OpHello, 0, []byte{200, 0, 'x'}), errs.Invalid, "too short", false},
+		{"hello that lies about its token", false, frame(wire.OpHello, 0, []byte{200, 0, 'x'}),
+			errs.Invalid, "too short", false},
 		{"hello too long", false, frame(wire.OpHello, 0, make([]byte, 600)), errs.Unauthorized, "begins with", false},
 		{"header broken", true, headBroken, errs.Invalid, "does not sum up", false},
 		{"body broken", true, bodyBroken, errs.Invalid, "does not sum up", false},
@@ -105,7 +107,8 @@ func TestMalformedFrames(t *testing.T) {
 		{"half a record", true, frame(wire.OpCreateTransfers, 5, batch[:100]), errs.Invalid, "whole number of records", true},
 		{"half an id", true, frame(wire.OpLookupAccounts, 5, make([]byte, 17)), errs.Invalid, "whole number of 16", true},
 		{"no filter", true, frame(wire.OpQueryTransfers, 5, nil), errs.Invalid, "too short", true},
-		{"too much filter", true, frame(wire.OpQueryTransfers, 5, make([]byte, 100)), errs.Invalid, "follow the body's end", true},
+		{"too much filter", true, frame(wire.OpQueryTransfers, 5, make([]byte, 100)),
+			errs.Invalid, "follow the body's end", true},
 		{"names that are none", true, frame(wire.OpSetNames, 5, []byte("abc")), errs.Invalid, "ends within its id", true},
 		{"two ids for one", true, frame(wire.OpNameOf, 5, make([]byte, 32)), errs.Invalid, "want one", true},
 		{"a name too long", true, frame(wire.OpResolveName, 5, make([]byte, 129)), errs.Invalid, "the limit is 128", true},

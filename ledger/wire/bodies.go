@@ -137,7 +137,8 @@ const (
 // Append appends the query's encoding.
 func (q *AccountQuery) Append(dst []byte) []byte {
 	f := &q.Filter
-	flags := bit(f.Debits, filterDebits) | bit(f.Credits, filterCredits) | bit(f.Reversed, filterReversed)
+	flags := bit(f.Debits, filterDebits) | bit(f.Credits, filterCredits) |
+		bit(f.Reversed, filterReversed)
 	dst = append(putID(dst, q.ID), flags)
 	dst = putUint64(putID(dst, f.UserData128), f.UserData64)
 	dst = putUint32(dst, f.UserData32)

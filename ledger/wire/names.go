@@ -42,7 +42,8 @@ func CutName(src []byte) (n Name, rest []byte, err error) {
 	if len(src) < 16 {
 		return Name{}, src, errs.New(errs.Invalid, "wire: a name ends within its id")
 	}
-	n.AccountID = ident.ID{Lo: binary.LittleEndian.Uint64(src), Hi: binary.LittleEndian.Uint64(src[8:])}
+	n.AccountID.Lo = binary.LittleEndian.Uint64(src)
+	n.AccountID.Hi = binary.LittleEndian.Uint64(src[8:])
 	n.Name, rest, err = cutText(src[16:], NameMax)
 	if err != nil {
 		return Name{}, src, err

@@ -378,7 +378,8 @@ func memoryError(kind errs.Kind, op, name, text string) error {
 }
 
 func shortRead(offset int64, want, got int) error {
-	return errs.New(errs.Corrupt, "vfs.read: %d bytes at %d, the file ends after %d", want, offset, got)
+	return errs.New(errs.Corrupt, "vfs.read: %d bytes at %d, the file ends after %d",
+		want, offset, got)
 }
 
 // grow returns content with at least size bytes, new ones zero.
