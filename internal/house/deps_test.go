@@ -80,6 +80,8 @@ var lattice = [...]row{
 	{"lending/settlement", adapter, "base/... sys/... api/... lending/... ledger ledger/client"},
 	{"lending/origination", adapter, "base/... sys/... api/... lending/... ledger ledger/client"},
 	{"lending/servicing", adapter, "base/... sys/... api/... lending/... ledger ledger/client"},
+	{"lending/recovery", adapter, "base/... sys/... api/... lending/..."},
+	{"lending/lendingtest", tests, "base/... sys/... api/... lending/... ledger/..."},
 	{"lending/population", adapter, "base/... sys/... api/... lending/..."},
 
 	// The guard reads other copies by other code: it may know the ledger and the events, and
