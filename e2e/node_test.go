@@ -17,13 +17,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
 	"surety/api/evidence/v1/evidencev1connect"
+	guardv1 "surety/api/guard/v1"
 	"surety/api/guard/v1/guardv1connect"
 	"surety/api/ledger/v1/ledgerv1connect"
 	"surety/api/lending/v1/lendingv1connect"
@@ -103,14 +109,14 @@ func launchNode(t *testing.T, dir string, args ...string) *node {
 	return n
 }
 
-// ready waits until the node answers on its HTTP door.
+// ready waits until the node answers on its HTTP door and lends.
 func (n *node) ready(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if n.discover() && n.answers(ctx) {
+		if n.discover() && n.answers(ctx) && n.lends(ctx) {
 			return nil
 		}
 		select {
@@ -154,6 +160,12 @@ func (n *node) answers(ctx context.Context) bool {
 	return response.StatusCode == http.StatusOK
 }
 
+// lends reports whether money may leave: the guard is awake.
+func (n *node) lends(ctx context.Context) bool {
+	status, err := n.guard().Status(ctx, connect.NewRequest(&guardv1.StatusRequest{}))
+	return err == nil && status.Msg.MoneyOutAllowed
+}
+
 // url returns the address of a path of the node.
 func (n *node) url(path string) string { return "http://" + n.address + path }
 
@@ -176,11 +188,6 @@ func (n *node) guard() guardv1connect.GuardServiceClient {
 
 func (n *node) board() nodev1connect.NodeServiceClient {
 	return nodev1connect.NewNodeServiceClient(http.DefaultClient, n.url(""))
-}
-
-// unserved reports whether a call failed because the binary has no such service.
-func unserved(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "405 Method Not Allowed")
 }
 
 // wait lets the node run for some milliseconds: a fault's moment, not a wait for something. A node
@@ -226,18 +233,88 @@ func (n *node) stop(t *testing.T) {
 // standard output; any exit status but want fails the test.
 func run(t *testing.T, dir string, want int, args ...string) string {
 	t.Helper()
-	var out, errOut strings.Builder
+	out, errOut, status := execute(t, dir, "", args...)
+	if status != want {
+		t.Fatalf("surety %s: exit status %d, want %d\n%s%s", strings.Join(args, " "), status, want, out, errOut)
+	}
+	return out
+}
+
+// ask runs a command with -o json, which must succeed, and reads its answer.
+func ask(t *testing.T, dir string, into proto.Message, args ...string) {
+	t.Helper()
+	out := run(t, dir, 0, append(args, "-o", "json")...)
+	if err := protojson.Unmarshal([]byte(out), into); err != nil {
+		t.Fatalf("surety %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// refused runs a command that must fail with the exit status, and whose complaint must have all the
+// words; it returns the complaint.
+func refused(t *testing.T, dir string, want int, words []string, args ...string) string {
+	t.Helper()
+	out, errOut, status := execute(t, dir, "", args...)
+	if status != want || out != "" {
+		t.Errorf("surety %s: exit status %d, want %d\n%s%s", strings.Join(args, " "), status, want, out, errOut)
+	}
+	for _, word := range words {
+		if !strings.Contains(errOut, word) {
+			t.Errorf("surety %s says nothing of %q:\n%s", strings.Join(args, " "), word, errOut)
+		}
+	}
+	return errOut
+}
+
+// execute runs a command of the program with a text on its standard input, and returns what it
+// wrote and its exit status.
+func execute(t *testing.T, dir, input string, args ...string) (out, errOut string, status int) {
+	t.Helper()
+	var outText, errText strings.Builder
 	command := exec.Command(binary(t), args...)
-	command.Stdout, command.Stderr = &out, &errOut
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &outText, &errText
 	command.Env = append(os.Environ(), "SURETY_DATA_DIR="+dir)
-	err := command.Run()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err := command.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	if got := command.ProcessState.ExitCode(); got != want {
-		t.Fatalf("surety %s: exit status %d, want %d\n%s%s", strings.Join(args, " "), got, want,
-			out.String(), errOut.String())
+	return outText.String(), errText.String(), command.ProcessState.ExitCode()
+}
+
+// until waits until a condition holds, and fails the test where it does not in time. The condition
+// says what it sees, for the failure.
+func until(t *testing.T, limit time.Duration, what string, holds func() (bool, string)) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	for {
+		held, seen := holds()
+		if held {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not in %s: %s; %s", limit, what, seen)
+		}
 	}
-	return out.String()
+}
+
+// says waits until a node's output has the words.
+func (n *node) says(t *testing.T, words string) {
+	t.Helper()
+	until(t, 20*time.Second, "the node says "+words, func() (bool, string) {
+		return strings.Contains(n.output.String(), words), n.output.String()
+	})
+}
+
+// adminToken returns the token that the first start of a node has shown.
+func (n *node) adminToken(t *testing.T) string {
+	t.Helper()
+	found := regexp.MustCompile(`admin token, shown this once: (surety_\S+)`).FindStringSubmatch(n.output.String())
+	if found == nil {
+		t.Fatalf("no token was shown\n%s", n.output)
+	}
+	return found[1]
 }
