@@ -209,8 +209,8 @@ func (b *browser) quiet() {
 }
 
 // TestConsole goes through the console as a person would: applies for a loan, follows it to its
-// postings and its proof, repays, freezes money alone and releases it with another, looks at the
-// board and for breaches; then on a phone, in the dark, by keyboard, and while the node is silent.
+// postings and its proof, repays, freezes money alone and releases it with another, and looks at the
+// board; then on a phone, in the dark, by keyboard, while the node is silent, and after a breach.
 func TestConsole(t *testing.T) {
 	n := startNode(t, t.TempDir(), "--rate", "5")
 	b := openBrowser(t, n)
@@ -225,8 +225,8 @@ func TestConsole(t *testing.T) {
 		do   func(b *browser)
 	}{
 		{"apply", (*browser).apply}, {"follow", (*browser).follow}, {"repay", (*browser).repay},
-		{"freeze", (*browser).freeze}, {"live", (*browser).live}, {"breaches", (*browser).breaches},
-		{"sizes", (*browser).sizes}, {"keyboard", (*browser).keyboard}, {"silence", (*browser).silence},
+		{"freeze", (*browser).freeze}, {"live", (*browser).live}, {"sizes", (*browser).sizes},
+		{"keyboard", (*browser).keyboard}, {"silence", (*browser).silence}, {"breach", (*browser).breach},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			b.t = t
@@ -334,11 +334,7 @@ func (b *browser) repay() {
 // freeze stops the customer's deposit, which anyone who may act here can, and releases it, which
 // takes two people of role risk.
 func (b *browser) freeze() {
-	b.open("/loan/" + b.loan)
-	const deposit = `[...document.querySelectorAll("td")].find(cell =>
-		cell.textContent.endsWith("customer deposit"))?.querySelector("a")`
-	b.until("the deposit is linked", deposit)
-	b.do("open the deposit", chromedp.Evaluate[chromedp.Void](deposit+".click()"))
+	b.open("/account/" + b.account("customer deposit"))
 	b.says("debits must not exceed credits")
 	b.says("paid into the account")
 	b.do("go to freeze it", chromedp.Evaluate[chromedp.Void](
@@ -382,10 +378,49 @@ func (b *browser) become(name string) {
 	b.says("You are " + name)
 }
 
-// breaches wants the list of breaches, and of a sound node none in it.
-func (b *browser) breaches() {
+// account returns the id of the account of a class that the loan's postings touch.
+func (b *browser) account(class string) string {
+	b.t.Helper()
+	b.open("/loan/" + b.loan)
+	found := fmt.Sprintf(`[...document.querySelectorAll("td")].find(cell =>
+		cell.textContent.endsWith(%q))?.querySelector("a")`, class)
+	b.until("the "+class+" is linked", found)
+	return b.text(found + ".title")
+}
+
+// breach moves money behind the lending service's back. The board turns red and leads to both
+// records; a person says what it was, two release what the guard froze, and the board is green.
+func (b *browser) breach() {
 	b.open("/breaches")
 	b.says("No breaches.")
+	run(b.t, b.node.dir, 0, "ledger", "transfer", "--debit", b.account("customer deposit"),
+		"--credit", b.account("deferred fee"), "--amount", "777", "--ledger", "156", "--code", "22")
+	b.open("/")
+	b.until("the guard is red", `document.querySelector(".health .pill.bad")`)
+	b.until("a tile is broken", `document.querySelector(".tile.bad")`)
+	b.picture("red")
+	const link = `document.querySelector("main a[href^='#/breach/']")`
+	b.until("the breach is linked", link)
+	b.do("open the breach", chromedp.Evaluate[chromedp.Void](link+".click()"))
+	b.says("posting without an event")
+	b.says("7.77")
+	b.until("what differs is marked", `document.querySelectorAll("tr.differs").length > 0`)
+	b.until("the freeze is shown", `document.querySelector(".freeze .pill.warn")`)
+	b.picture("breach")
+	b.press("False alarm")
+	b.says("Say why, in a sentence.")
+	b.write("note", "planted by a test")
+	b.press("False alarm")
+	b.until("it is resolved", `!document.querySelector("[name=note]")`)
+	b.become("ann")
+	b.write("release", "the posting was planted")
+	b.press("Request release")
+	b.says("release requested")
+	b.become("bob")
+	b.press("Release")
+	b.says("is no longer in force")
+	b.open("/")
+	b.until("the guard is green", `document.querySelector(".health .pill.good")`)
 	b.quiet()
 }
 

@@ -42,10 +42,14 @@ test("amounts of any size keep their digits", () => {
 });
 
 test("accounts are found by the name of their field", () => {
-  const rows = compare(
-    '{"debit_account":"0a","debitAccountId":"0b","credit_account_id":"0c","account":"0d"}',
-    '{"debit_account":"0a","accounts":"0e","account_name":"0f","account":"not an id"}',
-    [],
-  );
-  expect(accountsIn(rows ?? [])).toEqual(["0a", "0b", "0c", "0d"]);
+  const id = (digit: string) => digit.repeat(32);
+  const expected = {
+    debit_account: id("a"),
+    debitAccountId: id("b"),
+    credit_account_id: id("c"),
+    account: id("d"),
+  };
+  const found = { ...expected, accounts: id("e"), account_name: id("f"), account: "not an id" };
+  const rows = compare(JSON.stringify(expected), JSON.stringify(found), []);
+  expect(accountsIn(rows ?? [])).toEqual(["a", "b", "c", "d"].map(id));
 });

@@ -49,11 +49,15 @@ function walk(value: unknown, path: string, out: Map<string, string>): void {
   }
 }
 
-/** What in a record is the id of an account, to offer it for a freeze. */
+/** Whether a field of a record holds the id of an account, by the field's name. */
+export function isAccount(field: string, value: string): boolean {
+  return /(^|[._])(debit|credit)?_?account(_?id)?$/i.test(field) && /^[0-9a-f]{32}$/.test(value);
+}
+
+/** The accounts that records name, to offer them for a freeze. */
 export function accountsIn(rows: readonly Row[]): string[] {
-  const ids = rows
-    .filter((row) => /(^|[._])(debit|credit)?_?account(_?id)?$/i.test(row.field))
-    .flatMap((row) => [row.found, row.expected])
-    .filter((id): id is string => id !== undefined && /^[0-9a-f]{1,32}$/.test(id));
-  return [...new Set(ids)];
+  const ids = rows.flatMap((row) =>
+    [row.found, row.expected].filter((value) => isAccount(row.field, value ?? "")),
+  );
+  return [...new Set(ids as string[])];
 }

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { guard, ledger } from "../api";
-import { accountsIn, compare, type Row } from "../difference";
+import { accountsIn, compare, isAccount, type Row } from "../difference";
 import { between } from "../instant";
 import { currencyOfCode } from "../money";
 import { address } from "../route";
@@ -170,12 +170,14 @@ const recordColumns: Column<Row>[] = [
       </>
     ),
   },
-  { head: "expected", cell: (row) => <Value of={row.expected} /> },
-  { head: "found", cell: (row) => <Value of={row.found} /> },
+  { head: "expected", cell: (row) => <Value of={row.expected} field={row.field} /> },
+  { head: "found", cell: (row) => <Value of={row.found} field={row.field} /> },
 ];
 
-function Value(props: { of: string | undefined }) {
-  return props.of === undefined ? <span class="faint">absent</span> : <code>{props.of}</code>;
+function Value(props: { of: string | undefined; field: string }) {
+  if (props.of === undefined) return <span class="faint">absent</span>;
+  if (isAccount(props.field, props.of)) return <Id id={props.of} page="account" full />;
+  return <code>{props.of}</code>;
 }
 
 function Records(props: { rows: Row[] }) {

@@ -129,11 +129,12 @@ function FreezeForm(props: { query: Record<string, string>; done: () => void }) 
         {scope === "account" && (
           <Choice
             label="Sides"
+            hint="Of a deposit, debits are what leaves it."
             name="sides"
             value={sides}
             onValue={setSides}
             options={[
-              ["debits", "debits: no money leaves a deposit"],
+              ["debits", "debits"],
               ["credits", "credits"],
               ["both", "both"],
             ]}

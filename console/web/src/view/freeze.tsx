@@ -53,7 +53,7 @@ export function FreezeCard(props: { freeze: FreezeState; changed: () => void }) 
       <p>{freeze.reason}</p>
       <Facts
         rows={[
-          ["by", freeze.by],
+          ["by", freeze.by || (freeze.breach === "" ? "not recorded" : "the guard")],
           ["at", <Time at={freeze.at} />],
           ["expires", freeze.expiresAt === "" ? "when released" : <Time at={freeze.expiresAt} />],
           ["breach", <Id id={freeze.breach} page="breach" />],
