@@ -39,6 +39,7 @@ import (
 	lendingapi "surety/lending/api"
 	"surety/lending/intake"
 	"surety/lending/origination"
+	"surety/lending/recovery"
 	"surety/lending/servicing"
 	"surety/lending/settlement"
 	"surety/lending/store"
@@ -81,6 +82,7 @@ type Node struct {
 	catalogue   origination.Catalogue
 	originating *origination.Desk
 	servicing   *servicing.Desk
+	recovery    *recovery.Recovery
 	lendingAPI  *lendingapi.Service
 	feeder      *feeder
 	meter       *meter
@@ -260,43 +262,13 @@ func (n *Node) openDesks(ctx context.Context) (err error) {
 	return n.originating.Publish(ctx)
 }
 
-// resume finishes what a crash left unfinished: first the instructions, in order, then the
-// applications that have no decision.
+// resume finishes what a crash left unfinished, before anybody is let in.
 func (n *Node) resume(ctx context.Context) error {
-	for {
-		instructions, err := n.records.Instructions(ctx, resumePage)
-		if err != nil {
-			return err
-		}
-		done := 0
-		for i := range instructions {
-			settled, err := n.resumeOne(ctx, &instructions[i])
-			if err != nil {
-				return err
-			}
-			done += settled
-		}
-		n.resumed += done
-		if done == 0 {
-			break // what is left belongs to applications without a decision
-		}
-	}
-	undecided, err := n.originating.ResumeUndecided(ctx)
-	n.resumed += undecided
+	n.recovery = recovery.New(recovery.Deps{Store: n.records, Origination: n.originating,
+		Servicing: n.servicing, MoneyOut: n.moneyOut, Clock: n.deps.Clock, Log: n.log})
+	done, err := n.recovery.Finish(ctx)
+	n.resumed = done.Finished
 	return err
-}
-
-// resumePage is how many instructions are taken up at once.
-const resumePage = 1_000
-
-func (n *Node) resumeOne(ctx context.Context, i *store.Instruction) (settled int, _ error) {
-	switch i.Kind {
-	case lending.LimitGranted.String(), lending.LimitReserved.String():
-		return 0, nil // part of an application, which is concluded below
-	case lending.LoanDisbursed.String():
-		return 1, n.originating.Resume(ctx, i)
-	}
-	return 1, n.servicing.Resume(ctx, i)
 }
 
 func (n *Node) openFeeder(ctx context.Context) (err error) {
@@ -342,7 +314,8 @@ func (n *Node) background() []func(context.Context) {
 		{source: sourceLedger, read: batchEntries(n.ledger), wait: batchWait(n.ledger)},
 		{source: sourceGuard, read: verdictEntries(n.guard), wait: verdictWait(n.deps.Clock)},
 	}
-	parts := []func(context.Context){n.watch, n.calendar.run, n.stream.run, n.feeder.run}
+	parts := []func(context.Context){n.watch, n.calendar.run, n.stream.run, n.feeder.run,
+		n.recovery.Run}
 	for _, r := range relays {
 		r.log, r.clock, r.slog = n.evidence, n.deps.Clock, n.log
 		parts = append(parts, r.run)

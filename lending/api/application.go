@@ -14,7 +14,8 @@ import (
 
 // ApplicationText returns an application as the API shows it; full adds the form and every
 // feature's contribution.
-func (s *Service) ApplicationText(ctx context.Context, row *store.Application, full bool) (*lendingv1.Application, error) {
+func (s *Service) ApplicationText(ctx context.Context, row *store.Application, full bool) (
+	*lendingv1.Application, error) {
 	text := &lendingv1.Application{
 		Id: row.ID.String(), Trace: row.Trace.String(), Customer: row.Customer.String(),
 		Status: row.Status, Origin: row.Origin, ReceivedAt: instantText(row.ReceivedAt),
@@ -50,7 +51,8 @@ func (s *Service) ApplicationText(ctx context.Context, row *store.Application, f
 }
 
 // addForm opens the sealed form; of an erased applicant there is none.
-func (s *Service) addForm(ctx context.Context, row *store.Application, text *lendingv1.Application) error {
+func (s *Service) addForm(ctx context.Context, row *store.Application,
+	text *lendingv1.Application) error {
 	form, err := s.deps.Origination.Form(ctx, row)
 	if errs.Is(err, errs.Refused) {
 		text.Erased = true

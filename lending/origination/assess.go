@@ -7,6 +7,7 @@ import (
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/base/money"
+	"surety/ledger"
 	"surety/lending"
 	"surety/lending/score"
 	"surety/lending/store"
@@ -50,7 +51,7 @@ func (d *Desk) assess(ctx context.Context, f *file, s *Submission) error {
 	if f.in.Scores, f.in.Factors, err = f.programme.score(values); err != nil {
 		return err
 	}
-	if err := d.history(ctx, f); err != nil {
+	if err := d.known(ctx, f); err != nil {
 		return err
 	}
 	if err := f.in.Check(); err != nil {
@@ -121,16 +122,19 @@ func (p *Programme) factors(card, forest *score.Result) (list []lending.Factor) 
 	return list
 }
 
-// history counts what is known of the customer from before.
-func (d *Desk) history(ctx context.Context, f *file) error {
-	velocity, err := d.deps.Store.Velocity(ctx, f.row.Customer, f.row.Phone, f.row.BusinessDate)
+// known counts what is known of the customer from before.
+func (d *Desk) known(ctx context.Context, f *file) error {
+	velocity, err := d.velocity(ctx, &f.row)
 	if err != nil {
 		return err
 	}
 	f.in.Signals = lending.Signals{OpenApplications: velocity.Open, ApplicationsDay: velocity.Day,
 		ApplicationsMonth: velocity.Month, PhoneDay: velocity.PhoneDay}
+	if !velocity.Before {
+		return nil
+	}
 	loans, err := d.deps.Store.CustomerLoans(ctx, f.row.Customer)
-	if err != nil || len(loans) == 0 {
+	if err != nil {
 		return err
 	}
 	for i := range loans {
@@ -138,11 +142,26 @@ func (d *Desk) history(ctx context.Context, f *file) error {
 			return err
 		}
 	}
-	return d.limit(ctx, f)
+	f.granted, err = d.granted(ctx, f)
+	return err
+}
+
+// velocity counts earlier applications. One that was paid out a moment ago may still stand as
+// approved, since the note of it follows the answer: it is waited for, so that the decision does not
+// depend on who is faster.
+func (d *Desk) velocity(ctx context.Context, row *store.Application) (store.Velocity, error) {
+	v, err := d.deps.Store.Velocity(ctx, row.Customer, row.Phone, row.BusinessDate)
+	if err != nil || v.Open == 0 {
+		return v, err
+	}
+	if err := d.deps.Finisher.Flush(ctx); err != nil {
+		return v, err
+	}
+	return d.deps.Store.Velocity(ctx, row.Customer, row.Phone, row.BusinessDate)
 }
 
 // count takes one earlier loan into account. What it drew of the limit stays drawn until it is
-// closed, so that the exposure is what the ledger's memo accounts hold.
+// closed, so that the exposure is what the ledger's memo account holds.
 func (f *file) count(row *store.Loan) error {
 	if row.Status == store.LoanClosed {
 		return nil
@@ -169,16 +188,25 @@ func (f *file) count(row *store.Loan) error {
 	return nil
 }
 
-// limit reads the customer's limit from the ledger: what is unused and what is drawn or reserved.
-func (d *Desk) limit(ctx context.Context, f *file) error {
+// granted returns the limit that the customer has been granted in all, as the ledger has it: the
+// sum of the grants, whatever is drawn, reserved or restored of it. It is read there and nowhere
+// else, since a grant outlives the application that it was made for.
+func (d *Desk) granted(ctx context.Context, f *file) (sum money.Amount, _ error) {
 	id := lending.AccountID(lending.ClassLimit, f.row.Customer, f.row.Currency)
-	accounts, err := d.deps.Ledger.LookupAccounts(ctx, ids(id))
-	if err != nil || len(accounts) == 0 {
-		return err
+	filter := ledger.AccountFilter{Credits: true, Code: uint16(lending.LegLimit)}
+	for {
+		page, err := d.deps.Ledger.AccountTransfers(ctx, id, filter)
+		if errs.Is(err, errs.NotFound) {
+			return sum, nil
+		}
+		if err != nil {
+			return sum, err
+		}
+		for i := range page.Transfers {
+			sum, _ = sum.Add(page.Transfers[i].Amount) // a policy's limits, each below 2^44
+		}
+		if filter.Cursor = page.Cursor; filter.Cursor == 0 {
+			return sum, nil
+		}
 	}
-	a := &accounts[0]
-	used, _ := a.DebitsPosted.Add(a.DebitsPending)
-	unused, _ := a.CreditsPosted.Sub(used)
-	f.granted, _ = unused.Add(f.in.Exposure)
-	return nil
 }

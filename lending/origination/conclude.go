@@ -11,11 +11,10 @@ import (
 	"surety/base/ident"
 	"surety/base/money"
 	"surety/lending"
+	"surety/lending/population"
 	"surety/lending/settlement"
 	"surety/lending/store"
 )
-
-func ids(list ...ident.ID) []ident.ID { return list }
 
 func (f *file) subject() settlement.Subject {
 	return settlement.Subject{Trace: f.row.Trace, Application: f.row.ID, Customer: f.row.Customer,
@@ -58,15 +57,16 @@ func (d *Desk) instruct(f *file, kind lending.EventKind, name string, amount mon
 	e := subject.NewEvent(kind.String(), id, d.deps.Clock.Now(), f.row.BusinessDate)
 	e.Amounts = map[string]money.Amount{name: amount}
 	if kind == lending.LimitReserved {
-		e.Facts = map[string]string{"timeout_seconds": strconv.Itoa(reserveSeconds)}
+		e.Facts = map[string]string{"timeout_seconds": strconv.Itoa(int(reserveSeconds))}
 	}
 	order := settlement.NewOrder(id, f.row.BusinessDate, f.programme.Currency, legs)
 	return []store.Write{store.Emit(e), store.Instruct(&store.Instruction{Event: id, Kind: e.Kind,
 		Application: f.row.ID, Body: order.Encode()})}
 }
 
-// conclude takes a received application to its end. Its limit instructions, where it has any, are
-// read back as they were stored: after a crash they are all there is.
+// conclude takes a received application to its end, under a context that does not end. Its limit
+// instructions, where it has any, are read back as they were stored: after a crash they are all
+// there is.
 func (d *Desk) conclude(ctx context.Context, f *file) (Answer, error) {
 	var settled []store.Write
 	if f.decision.Outcome == lending.Approve {
@@ -78,8 +78,9 @@ func (d *Desk) conclude(ctx context.Context, f *file) (Answer, error) {
 	return d.decided(ctx, f, settled)
 }
 
-// reserve has the ledger carry out the limit instructions. Where it refuses, the limit counts as
-// used up and the policy decides again.
+// reserve has the ledger carry out the limit instructions. Where it refuses the reservation, the
+// limit counts as used up and the policy decides again. Where it refuses the grant and the limit
+// that the customer had before is enough, the loan goes on.
 func (d *Desk) reserve(ctx context.Context, f *file) (settled []store.Write, _ error) {
 	instructions, err := d.deps.Store.ApplicationInstructions(ctx, f.row.ID)
 	if err != nil {
@@ -97,15 +98,16 @@ func (d *Desk) reserve(ctx context.Context, f *file) (settled []store.Write, _ e
 		return nil, err
 	}
 	subject := f.subject()
-	refused := false
+	reserved := false
 	for i := range outcomes {
 		if outcomes[i].Refused {
-			refused = true
 			settled = append(settled, store.Emit(subject.CancelEvent(orders[i].Event,
 				outcomes[i].Reason(), d.deps.Clock.Now(), f.row.BusinessDate)))
+		} else if instructions[i].Kind == lending.LimitReserved.String() {
+			reserved = true
 		}
 	}
-	if !refused {
+	if reserved {
 		return settled, nil
 	}
 	f.in.Exposure = f.decision.Limit
@@ -124,8 +126,7 @@ func (d *Desk) decided(ctx context.Context, f *file, writes []store.Write) (Answ
 	now := d.deps.Clock.Now()
 	f.row.Outcome, f.row.Decision = f.decision.Outcome.String(), f.decision.Encode()
 	f.row.DecidedAt, f.row.Micros = now, int64(now.Sub(f.began))/1_000
-	f.row.Status = map[lending.Outcome]string{lending.Approve: store.StatusApproved,
-		lending.Refer: store.StatusReferred, lending.Decline: store.StatusDeclined}[f.decision.Outcome]
+	f.row.Status = statusOf(f.decision.Outcome)
 	decision := d.decisionEvent(f)
 	if f.decision.Outcome != lending.Approve {
 		writes = append(writes, store.DecideApplication(&f.row), store.Emit(decision))
@@ -147,6 +148,17 @@ func (d *Desk) decided(ctx context.Context, f *file, writes []store.Write) (Answ
 	}
 	d.deps.Decided(d.deps.Clock.Now().Sub(f.began))
 	return d.pay(ctx, f, p)
+}
+
+// statusOf returns the status that a decision leads to.
+func statusOf(outcome lending.Outcome) string {
+	switch outcome {
+	case lending.Approve:
+		return store.StatusApproved
+	case lending.Refer:
+		return store.StatusReferred
+	}
+	return store.StatusDeclined
 }
 
 func (d *Desk) decisionEvent(f *file) *event.Event {
@@ -222,7 +234,7 @@ func (d *Desk) prepare(f *file, decision *event.Event) (*payment, error) {
 		Status: store.LoanApproved, Contract: p.terms.Encode(), ContractDigest: p.terms.Digest(),
 		ContractEvent: p.contract.ID, State: paid.Encode(), TruePD: f.truePD}
 	if p.row.NextAction, _ = paid.NextDue(); f.truePD >= 0 {
-		p.row.NextAction = p.row.NextAction.AddDays(-3) // a simulated borrower may pay a little early
+		p.row.NextAction = p.row.NextAction.AddDays(-population.EarlyDaysMax)
 	}
 	return p, nil
 }
@@ -255,7 +267,8 @@ func (d *Desk) unpaid(ctx context.Context, f *file, p *payment, reason string) (
 	subject := f.subject()
 	subject.Loan = p.row.ID
 	cancel := subject.CancelEvent(p.instruction.Event, reason, d.deps.Clock.Now(), f.row.BusinessDate)
-	cancelled, _, result := approved.Cancel(lending.Event{ID: cancel.ID, On: f.row.BusinessDate}, ident.ID{})
+	cancelled, _, result := approved.Cancel(
+		lending.Event{ID: cancel.ID, On: f.row.BusinessDate}, ident.ID{})
 	if result != lending.Applied {
 		return Answer{}, errs.New(errs.Internal, "origination.unpaid: loan %s: %s", p.row.ID,
 			result.Sentence())

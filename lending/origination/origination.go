@@ -13,13 +13,21 @@
 // # Invariants
 //
 // Nothing moves before it is recorded, and nothing is answered before it is durable. The same
-// idempotency key is one application for ever; with another form it is refused. A crash anywhere
-// leaves an application without a decision, or an instruction without a settlement, and Resume
-// takes both up again.
+// idempotency key is one application for ever; with another form it is refused. A crash or an error
+// anywhere leaves an application without a decision, or one approved and not settled, and Conclude
+// takes both to their end, from what the first commit stored alone. Whoever sent an application may
+// go away: what was recorded of it is carried on without him.
+//
+// # Boundaries
+//
+// What a decision is stands in package lending, what a score is in lending/score. DESIGN.md says
+// why the steps are these.
 //
 // # Concurrency
 //
-// Applications of one customer are decided one after another, by a stripe of his id.
+// Applications of one customer are decided one after another, and so are those under one phone
+// number: each holds a stripe of both, the lower one taken first, from the counting of what is known
+// until the ledger has answered.
 package origination
 
 import (
@@ -28,11 +36,13 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/base/ident"
+	"surety/base/money"
 	"surety/ledger"
 	"surety/lending"
 	"surety/lending/settlement"
@@ -44,7 +54,25 @@ import (
 // Ledger is what origination needs of the ledger.
 type Ledger interface {
 	settlement.Ledger
-	LookupAccounts(ctx context.Context, ids []ident.ID) ([]ledger.Account, error)
+	AccountTransfers(ctx context.Context, id ident.ID, filter ledger.AccountFilter) (ledger.TransferPage,
+		error)
+}
+
+// Records is what origination needs of the lending records; *store.Store is it.
+type Records interface {
+	settlement.Records
+	history
+	Application(ctx context.Context, id ident.ID) (store.Application, error)
+	ApplicationByKey(ctx context.Context, key string) (store.Application, error)
+	ApplicationInstructions(ctx context.Context, application ident.ID) ([]store.Instruction, error)
+	Loan(ctx context.Context, id ident.ID) (store.Loan, error)
+	Artefact(ctx context.Context, digest [32]byte) (kind string, body []byte, err error)
+}
+
+// history is what the records know of a customer.
+type history interface {
+	Velocity(ctx context.Context, customer, phone ident.ID, on clock.Date) (store.Velocity, error)
+	CustomerLoans(ctx context.Context, customer ident.ID) ([]store.Loan, error)
 }
 
 // Sealer keeps personal data readable only while its subject's key exists.
@@ -55,7 +83,7 @@ type Sealer interface {
 
 // Deps are what a desk works with.
 type Deps struct {
-	Store     *store.Store
+	Store     Records
 	Ledger    Ledger
 	Sealer    Sealer
 	Finisher  *settlement.Finisher
@@ -80,29 +108,21 @@ type Desk struct {
 	locks [stripes]sync.Mutex
 }
 
-const (
-	// stripes is how many customers can be served at once without meeting by chance too often.
-	stripes = 1_024
-	// keyMax bounds an idempotency key in characters.
-	keyMax = 64
-	// reserveSeconds is how long a reservation holds: the money follows within a second, or after
-	// a restart; what is left over gives the customer his limit back within the hour.
-	reserveSeconds = 3_600
-	// formBinding names what is sealed, so that a sealed form opens as nothing else.
-	formBinding = "lending.form"
-)
+// formBinding names what is sealed, so that a sealed form opens as nothing else.
+const formBinding = "lending.form"
 
 // New returns a desk.
 func New(deps Deps) *Desk { return &Desk{deps: deps} }
 
 // Submission is an application as it comes in.
 type Submission struct {
-	Key      string // idempotency key, 1 to 64 characters; empty lets the desk choose
+	Key      string // idempotency key, 1 to 64 bytes; empty lets the desk choose
 	Product  string // empty for the default
 	Origin   string // api, file, synthetic
 	Form     lending.Application
-	Features map[string]string // what the platform knows, by feature name
-	TruePD   int64             // of a simulated borrower, parts per million; -1 for a real one
+	Unread   []lending.FieldError // fields of the form that could not be read as what they are
+	Features map[string]string    // what the platform knows, by feature name
+	TruePD   int64                // of a simulated borrower, parts per million; -1 for a real one
 }
 
 // Answer is what became of a submission.
@@ -124,32 +144,39 @@ func (e *FormError) Error() string {
 }
 
 // Submit takes one application to its end: declined, referred, or paid out. Kinds: Invalid with a
-// *FormError for a form out of its limits; Exists for a key that was used with another form;
-// NotFound for an unknown product; Unavailable where money-out is stopped. After any other error
-// nothing is known: submit again under the same key.
+// *FormError for a form out of its limits, or for a feature that is none; TooLarge for more than 256
+// features; Exists for a key that was used with another form; NotFound for an unknown product;
+// Refused where the applicant's data were erased; Unavailable where money-out is stopped. After
+// these nothing is stored. After any other error nothing is known: submit again under the same key,
+// which takes the application on from where it stands. What is sent under a key a second time beside
+// the form (features, origin) is not looked at.
+//
+// Once the application is recorded, the end of ctx does not stop it: only its answer is lost.
 func (d *Desk) Submit(ctx context.Context, s Submission) (Answer, error) {
 	began := d.deps.Clock.Now()
 	programme, err := d.deps.Catalogue.Named(s.Product)
 	if err != nil {
 		return Answer{}, err
 	}
-	if s.Key == "" {
-		s.Key = d.deps.Idents.New().String()
-	}
 	if len(s.Key) > keyMax {
-		return Answer{}, errs.New(errs.Invalid, "idempotency_key has %d characters, the limit is %d",
+		return Answer{}, errs.New(errs.Invalid, "idempotency_key has %d bytes, the limit is %d",
 			len(s.Key), keyMax)
 	}
 	form, err := json.Marshal(s.Form)
 	if err != nil {
 		return Answer{}, errs.As(errs.Internal, err, "origination.submit")
 	}
-	digest := d.keyed("form", s.Key, programme.Product.Name, string(form))
-	answer, found, err := d.earlier(ctx, s.Key, digest)
-	if err != nil || found {
-		return answer, err
+	chosen := s.Key == ""
+	if chosen {
+		s.Key = d.deps.Idents.New().String()
 	}
-	if fields := s.Form.Validate(&programme.Product); len(fields) > 0 {
+	digest := d.keyed("form", s.Key, programme.Product.Name, string(form))
+	if !chosen {
+		if answer, found, err := d.earlier(ctx, s.Key, digest); err != nil || found {
+			return answer, err
+		}
+	}
+	if fields := s.fieldErrors(&programme.Product); len(fields) > 0 {
 		return Answer{}, errs.As(errs.Invalid, &FormError{fields}, "origination.submit")
 	}
 	if err := d.deps.MoneyOut(); err != nil {
@@ -158,19 +185,60 @@ func (d *Desk) Submit(ctx context.Context, s Submission) (Answer, error) {
 	f := &file{programme: programme, began: began, truePD: s.TruePD}
 	f.row = store.Application{
 		ID: d.deps.Idents.New(), Trace: d.deps.Idents.New(),
-		Customer: ident.FromBytes([16]byte(d.part("customer", s.Form.IDNumber))),
-		Phone:    ident.FromBytes([16]byte(d.part("phone", s.Form.Phone))),
-		Key:      s.Key, FormDigest: digest, Origin: s.Origin, Status: store.StatusReceived,
+		Customer: d.customer(s.Form.IDNumber), Phone: d.phone(s.Form.Phone),
+		Key: s.Key, FormDigest: digest, Origin: s.Origin, Status: store.StatusReceived,
 		ReceivedAt: began, Product: programme.Product.Name, Currency: programme.Product.Currency,
 		Requested: int64(s.Form.Amount.Lo), Term: s.Form.TermMonths,
 	}
-	lock := &d.locks[f.row.Customer.Lo%stripes]
-	lock.Lock()
-	defer lock.Unlock()
+	defer d.lock(&f.row)()
 	return d.take(ctx, f, &s, form)
 }
 
-// take carries a new application on, the customer's lock held.
+// fieldErrors returns every field of the form that is out of its limits, in the order of the form;
+// one that could not be read says so instead.
+func (s *Submission) fieldErrors(product *lending.Product) []lending.FieldError {
+	if len(s.Unread) == 0 {
+		return s.Form.Validate(product)
+	}
+	bad := make(map[string]lending.FieldError, len(s.Unread))
+	form := s.Form
+	for _, field := range s.Unread {
+		bad[field.Field] = field
+	}
+	if _, unread := bad["monthly_turnover"]; unread {
+		form.MonthlyTurnover = money.Max
+	}
+	if _, unread := bad["existing_debt"]; unread {
+		form.ExistingDebt = money.Max
+	}
+	if _, unread := bad["amount"]; unread {
+		form.Amount = money.Max
+	}
+	fields := form.Validate(product) // which an amount of money.Max never passes
+	for i := range fields {
+		if field, unread := bad[fields[i].Field]; unread {
+			fields[i] = field
+		}
+	}
+	return fields
+}
+
+// lock locks the customer and the phone number of an application; calling what it returns unlocks
+// them. It is not held twice.
+func (d *Desk) lock(row *store.Application) (unlock func()) {
+	first, second := row.Customer.Lo%stripes, row.Phone.Lo%stripes
+	if first > second {
+		first, second = second, first
+	}
+	d.locks[first].Lock()
+	if first == second {
+		return d.locks[first].Unlock
+	}
+	d.locks[second].Lock()
+	return func() { d.locks[second].Unlock(); d.locks[first].Unlock() }
+}
+
+// take carries a new application on, its lock held.
 func (d *Desk) take(ctx context.Context, f *file, s *Submission, form []byte) (Answer, error) {
 	sealed := make(chan error, 1)
 	go func() { // the first seal of a customer waits for a disk of its own
@@ -188,43 +256,45 @@ func (d *Desk) take(ctx context.Context, f *file, s *Submission, form []byte) (A
 	}
 	err := d.receive(ctx, f)
 	if errs.Is(err, errs.Exists) { // another caller with the same key came first
-		answer, found, earlier := d.earlier(ctx, f.row.Key, f.row.FormDigest)
-		if earlier != nil || found {
-			return answer, earlier
+		row, err := d.same(ctx, f.row.Key, f.row.FormDigest)
+		if err != nil {
+			return Answer{}, err
 		}
+		return d.finish(ctx, row.ID) // the same form is the same customer, whose lock is held
 	}
 	if err != nil {
 		return Answer{}, err
 	}
-	return d.conclude(ctx, f)
+	return d.conclude(context.WithoutCancel(ctx), f)
 }
 
-// earlier returns the answer to a key that was used before.
-func (d *Desk) earlier(ctx context.Context, key string, digest [32]byte) (answer Answer, found bool, _ error) {
+// same returns the application that was sent under the key; kind Exists where it had another form.
+func (d *Desk) same(ctx context.Context, key string, digest [32]byte) (store.Application, error) {
 	row, err := d.deps.Store.ApplicationByKey(ctx, key)
+	if err == nil && row.FormDigest != digest {
+		err = errs.New(errs.Exists, "idempotency key %q was used for another form: application %s", key,
+			row.ID)
+	}
+	return row, err
+}
+
+// earlier returns the answer to a key that was used before. An application that is still on its way
+// is waited for, and where an error left it there, taken to its end.
+func (d *Desk) earlier(ctx context.Context, key string, digest [32]byte) (answer Answer, found bool,
+	_ error) {
+	row, err := d.same(ctx, key, digest)
 	if errs.Is(err, errs.NotFound) {
 		return Answer{}, false, nil
 	}
 	if err != nil {
-		return Answer{}, false, err
+		return Answer{}, true, err
 	}
-	if row.FormDigest != digest {
-		return Answer{}, true, errs.New(errs.Exists,
-			"idempotency key %q was used for another form: application %s", key, row.ID)
+	if underWay(&row) {
+		defer d.lock(&row)()
+		answer, err = d.finish(ctx, row.ID)
+	} else {
+		answer, err = d.answer(ctx, row)
 	}
-	if row.Outcome == "" || row.Status == store.StatusApproved {
-		// It is on its way: its customer's lock is held until it is through.
-		lock := &d.locks[row.Customer.Lo%stripes]
-		lock.Lock()
-		lock.Unlock() //nolint:staticcheck // waiting is all that is wanted
-		if err := d.deps.Finisher.Flush(ctx); err != nil {
-			return Answer{}, true, err
-		}
-		if row, err = d.deps.Store.Application(ctx, row.ID); err != nil {
-			return Answer{}, true, err
-		}
-	}
-	answer, err = d.answer(ctx, row)
 	return answer, true, err
 }
 
@@ -250,6 +320,22 @@ func (d *Desk) Form(ctx context.Context, row *store.Application) (lending.Applic
 	return form, errs.As(errs.Corrupt, err, "origination.form: %s", row.ID)
 }
 
+// customer returns the id of whoever bears the document number, the same however it is written:
+// letters count as capitals, and hyphens not at all.
+func (d *Desk) customer(document string) ident.ID {
+	return d.derived("customer", strings.ToUpper(strings.ReplaceAll(document, "-", "")))
+}
+
+// phone returns the id of a phone number, with or without the plus.
+func (d *Desk) phone(number string) ident.ID {
+	return d.derived("phone", strings.TrimPrefix(number, "+"))
+}
+
+func (d *Desk) derived(what, text string) ident.ID {
+	sum := d.keyed(what, text)
+	return ident.FromBytes([16]byte(sum[:16]))
+}
+
 // keyed returns an HMAC over the texts, each with its length before it.
 func (d *Desk) keyed(texts ...string) [32]byte {
 	mac := hmac.New(sha256.New, d.deps.IdentityKey[:])
@@ -261,9 +347,4 @@ func (d *Desk) keyed(texts ...string) [32]byte {
 		mac.Write([]byte(text))
 	}
 	return [32]byte(mac.Sum(nil))
-}
-
-func (d *Desk) part(texts ...string) []byte {
-	sum := d.keyed(texts...)
-	return sum[:16]
 }

@@ -21,7 +21,8 @@ type Programme struct {
 
 // NewProgramme checks that the parts fit together: valid terms and policy, and two models over the
 // same features, one of each kind. Kind Invalid otherwise.
-func NewProgramme(product lending.Product, policy lending.Policy, card, forest *score.Model) (*Programme, error) {
+func NewProgramme(product lending.Product, policy lending.Policy, card, forest *score.Model) (
+	*Programme, error) {
 	if err := product.Validate(); err != nil {
 		return nil, err
 	}
@@ -42,8 +43,9 @@ func NewProgramme(product lending.Product, policy lending.Policy, card, forest *
 	}
 	for i, feature := range card.Features() {
 		if forest.Features()[i].Name != feature.Name {
-			return nil, errs.New(errs.Invalid, "origination.programme: %s: feature %d is %s in one model, %s in the other",
-				product.Name, i+1, feature.Name, forest.Features()[i].Name)
+			return nil, errs.New(errs.Invalid,
+				"origination.programme: %s: feature %d is %s in one model, %s in the other", product.Name,
+				i+1, feature.Name, forest.Features()[i].Name)
 		}
 	}
 	return &Programme{Product: product, Policy: policy, Card: card, Forest: forest,
@@ -70,9 +72,6 @@ func (p *Programme) features(form *lending.Application, sent map[string]string) 
 	}
 	return values, nil
 }
-
-// featuresMax bounds what the platform may send with one application.
-const featuresMax = 256
 
 // statedFeatures are the features of the merchant models that an applicant states himself.
 func statedFeatures(form *lending.Application) map[string]string {

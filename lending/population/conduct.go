@@ -18,6 +18,9 @@ type Conduct struct {
 	PayOff bool
 }
 
+// EarlyDaysMax is how many days before its due date an instalment may be paid.
+const EarlyDaysMax = 3
+
 // LateRest is how many days after a part payment the rest follows.
 const LateRest = 5
 
@@ -35,7 +38,7 @@ func ConductOf(loan ident.ID, truePD int64, number, instalments int) Conduct {
 	case draw < 780:
 		return Conduct{}
 	case draw < 880:
-		return Conduct{Days: -1 - mix[1]%3}
+		return Conduct{Days: -1 - mix[1]%EarlyDaysMax}
 	case draw < 970:
 		return Conduct{Days: 1 + mix[1]%12}
 	case draw < 985:

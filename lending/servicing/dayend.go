@@ -14,58 +14,95 @@ import (
 	"surety/lending/store"
 )
 
-// dayWorkers is how many loans are worked on at once: they share the syncs of the records and of
-// the ledger, so more of them cost little and gain much.
-const dayWorkers = 48
-
 // DayEnd does what a business date asks of all loans: instalments fall due, penalties are charged,
 // loans long overdue are written off, and simulated borrowers pay. It may be run again for the same
-// date: what is done is not done twice. It returns how many loans it looked at; loans whose acts
-// the ledger refuses are looked at again the next day.
+// date: what is done is not done twice. It returns how many loans it looked at. Loans whose acts
+// the ledger refuses are looked at again the next day. A loan that cannot be worked on (its record
+// is damaged) does not keep the others from it: the error counts such loans and names the first.
+// Kinds Canceled, Unavailable, NoSpace and Locked end the work at once.
 func (d *Desk) DayEnd(ctx context.Context, on clock.Date) (int, error) {
-	total := 0
+	day := day{on: on}
+	var last *store.Loan
 	for {
-		due, err := d.deps.Store.DueLoans(ctx, on)
-		if err != nil || len(due) == 0 {
-			return total, err
+		due, err := d.deps.Store.DueLoans(ctx, on, last)
+		if err != nil {
+			return day.seen, err
 		}
-		if err := d.work(ctx, due, on); err != nil {
-			return total, err
+		if len(due) == 0 {
+			return day.seen, day.result()
 		}
-		total += len(due)
+		d.work(ctx, &day, due)
+		day.seen += len(due)
+		if day.fatal != nil {
+			return day.seen, day.fatal
+		}
+		if ctx.Err() != nil {
+			return day.seen, errs.As(errs.Canceled, ctx.Err(), "servicing.day_end")
+		}
+		last = &due[len(due)-1]
 	}
 }
 
-// work takes the loans of one page in parallel and returns the first error.
-func (d *Desk) work(ctx context.Context, due []store.Loan, on clock.Date) error {
+// day is one run of DayEnd.
+type day struct {
+	on   clock.Date
+	seen int
+
+	mu     sync.Mutex // guards what follows
+	failed int        // loans that could not be worked on
+	first  error      // of those
+	fatal  error      // that ends the run
+}
+
+func (r *day) result() error {
+	return errs.Wrap(r.first, "servicing.day_end: %d of %d loans on %s were not worked on, the first",
+		r.failed, r.seen, r.on)
+}
+
+// fail notes an error and reports whether the work must end.
+func (r *day) fail(err error) (fatal bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch errs.KindOf(err) {
+	case errs.Canceled, errs.Unavailable, errs.NoSpace, errs.Locked:
+		if r.fatal == nil {
+			r.fatal = err
+		}
+		return true
+	}
+	if r.failed++; r.first == nil {
+		r.first = err
+	}
+	return false
+}
+
+// work takes the loans of one page in parallel.
+func (d *Desk) work(ctx context.Context, r *day, due []store.Loan) {
 	var next atomic.Int64
-	var once sync.Once
-	var failed error
 	var group sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for range min(dayWorkers, len(due)) {
 		group.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(due)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				if err := d.day(ctx, &due[i], on); err != nil {
-					once.Do(func() { failed = err })
-					cancel()
+				err := d.live(ctx, &due[i], r.on)
+				if err == nil {
+					continue
 				}
+				if r.fail(err) {
+					cancel()
+					return
+				}
+				d.deps.Log.Error("a loan could not be worked on", "loan", due[i].ID.String(), "error", err)
 			}
 		})
 	}
 	group.Wait()
-	if failed != nil {
-		return failed
-	}
-	return errs.As(errs.Canceled, ctx.Err(), "servicing.day_end")
 }
 
-// day does one loan's day. A refusal is noted and left for tomorrow.
-func (d *Desk) day(ctx context.Context, due *store.Loan, on clock.Date) error {
-	lock := d.lock(due.ID)
-	lock.Lock()
-	defer lock.Unlock()
+// live does one loan's day. A refusal is noted and left for tomorrow.
+func (d *Desk) live(ctx context.Context, due *store.Loan, on clock.Date) error {
+	defer d.lock(due.ID)()
 	f, err := d.open(ctx, due.ID)
 	if err != nil {
 		return err
@@ -75,7 +112,7 @@ func (d *Desk) day(ctx context.Context, due *store.Loan, on clock.Date) error {
 		err = d.conduct(ctx, f, on)
 	}
 	if errs.Is(err, errs.Refused) {
-		d.deps.Log.Warn("the ledger refused an act of day-end", "loan", due.ID.String(), "reason", err)
+		d.deps.Log.Warn("an act of day-end was refused", "loan", due.ID.String(), "reason", err)
 		err = nil
 	}
 	if err != nil || f.row.NextAction > on {
@@ -83,6 +120,34 @@ func (d *Desk) day(ctx context.Context, due *store.Loan, on clock.Date) error {
 	}
 	f.row.NextAction = max(nextAction(&f.row, &f.loan), on+1)
 	return d.deps.Store.Commit(ctx, store.UpdateLoan(&f.row))
+}
+
+// catchUp performs what time asks for up to a date, the earliest first.
+func (d *Desk) catchUp(ctx context.Context, f *file, on clock.Date) error {
+	for range stepsMax {
+		step, more := f.loan.Step(on)
+		if !more {
+			return nil
+		}
+		_, err := d.perform(ctx, f, move{kind: step.Kind, on: step.On,
+			do: func(l *lending.Loan, e lending.Event) (lending.Loan, lending.Act, lending.Result) {
+				return l.Take(step, e)
+			}})
+		if err != nil {
+			return err
+		}
+	}
+	return errs.New(errs.Internal, "servicing: loan %s asks for more than %d steps on %s", f.row.ID,
+		stepsMax, on)
+}
+
+// follow performs what an act has made necessary: the rest of the fee and the close of a loan that
+// owes nothing. The act itself stands and has been answered for, so that an error here is not its
+// caller's: the loan stays due, and day-end does what is left.
+func (d *Desk) follow(ctx context.Context, f *file, on clock.Date) {
+	if err := d.catchUp(context.WithoutCancel(ctx), f, on); err != nil {
+		d.deps.Log.Warn("what follows an act is left to day-end", "loan", f.row.ID.String(), "error", err)
+	}
 }
 
 // conduct lets a simulated borrower do what he does today about each instalment that he has not
@@ -109,30 +174,31 @@ func (d *Desk) conduct(ctx context.Context, f *file, on clock.Date) error {
 }
 
 // pay makes the payments of one instalment that are due by the date and not yet made.
-func (d *Desk) pay(ctx context.Context, f *file, row *lending.Row, plan population.Conduct, on clock.Date) error {
+func (d *Desk) pay(ctx context.Context, f *file, row *lending.Row, plan population.Conduct,
+	on clock.Date) error {
 	amount := row.Payment
 	if plan.PayOff {
 		amount = f.loan.Payoff(max(on, f.loan.On)).Total
 	}
 	if !plan.PartFirst {
-		return d.simulate(ctx, f, row.Number, "", amount, on)
+		return d.simulate(ctx, f, strconv.Itoa(row.Number), amount, on)
 	}
 	half := money.Minor(row.Payment.Lo / 2)
-	if err := d.simulate(ctx, f, row.Number, "a", half, on); err != nil {
+	if err := d.simulate(ctx, f, strconv.Itoa(row.Number)+"a", half, on); err != nil {
 		return err
 	}
 	if row.Due.AddDays(population.LateRest) > on {
 		return nil
 	}
 	rest, _ := row.Payment.Sub(half)
-	return d.simulate(ctx, f, row.Number, "b", rest, on)
+	return d.simulate(ctx, f, strconv.Itoa(row.Number)+"b", rest, on)
 }
 
-// simulate pays once under a reference that the instalment always has. A borrower in arrears pays
-// them along; one who owes less than the instalment pays what he owes.
-func (d *Desk) simulate(ctx context.Context, f *file, number int, part string, amount money.Amount,
+// simulate pays once under a reference that the part of the instalment always has. A borrower in
+// arrears pays them along; one who owes less than the instalment pays what he owes.
+func (d *Desk) simulate(ctx context.Context, f *file, part string, amount money.Amount,
 	on clock.Date) error {
-	reference := "sim-" + f.row.ID.String() + "-" + strconv.Itoa(number) + part
+	reference := "sim-" + f.row.ID.String() + "-" + part
 	_, made, err := d.deps.Store.Repayment(ctx, reference)
 	if err != nil || made {
 		return err
@@ -145,14 +211,10 @@ func (d *Desk) simulate(ctx context.Context, f *file, number int, part string, a
 	if amount.IsZero() {
 		return nil
 	}
-	if err := d.prepare(ctx, f, amount, on); err != nil {
+	if err := d.prepare(ctx, f, amount, on); err != nil || f.loan.Status != lending.Active {
 		return err
 	}
-	_, err = d.take(ctx, f, reference, amount, move{kind: lending.LoanRepaid, on: on,
-		do: func(l *lending.Loan, e lending.Event) (lending.Loan, lending.Act, lending.Result) {
-			return l.Repay(e, amount)
-		}})
-	if err != nil {
+	if _, err := d.take(ctx, f, reference, amount, on); err != nil {
 		return err
 	}
 	return d.catchUp(ctx, f, on)
@@ -161,8 +223,12 @@ func (d *Desk) simulate(ctx context.Context, f *file, number int, part string, a
 // farFuture is the next action of a loan that time asks nothing of.
 var farFuture = clock.MustDate(9999, 12, 31)
 
-// nextAction returns the business date on which day-end must look at a loan again.
+// nextAction returns the business date on which day-end must look at a loan again: at once where
+// something is left to do, as when an error came between a last payment and the close.
 func nextAction(row *store.Loan, l *lending.Loan) clock.Date {
+	if _, left := l.Step(l.On); left {
+		return l.On
+	}
 	next, found := l.NextAction(l.On)
 	if !found {
 		return farFuture
@@ -176,7 +242,7 @@ func nextAction(row *store.Loan, l *lending.Loan) clock.Date {
 		return l.On + 1
 	}
 	if due, more := l.NextDue(); more {
-		return max(l.On+1, min(next, due.AddDays(-3)))
+		return max(l.On+1, min(next, due.AddDays(-population.EarlyDaysMax)))
 	}
 	return next
 }

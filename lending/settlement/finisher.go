@@ -9,27 +9,21 @@ import (
 	"surety/lending/store"
 )
 
-// Limits of the finisher.
-const (
-	// finishMax bounds the writes of one commit: a few milliseconds of the database's writer.
-	finishMax = 256
-	// finishQueue bounds what waits: a burst of acts, a few hundred bytes each.
-	finishQueue = 8_192
-)
-
 // Records is what the finisher needs of the store.
 type Records interface {
 	Commit(ctx context.Context, writes ...store.Write) error
 }
 
-// Finisher notes, after the customer has been answered, that an instruction is settled. The note
-// saves work at the next start and nothing else: an act whose note is lost is driven again and the
-// ledger says that it stands.
+// Finisher notes, after the customer has been answered, that an instruction is settled, many notes
+// in one commit. A note that is lost in a crash costs work and nothing else: the act is driven again
+// and the ledger says that it stands. A note that the records cannot take for a passing reason (a
+// full queue, a full disk) is held and tried again with the next.
 type Finisher struct {
 	records Records
 	log     *slog.Logger
 	queue   chan finish
 	done    chan struct{}
+	held    []finish // what could not be written yet; of the loop alone
 
 	mu     sync.RWMutex // guards closed against sends to queue
 	closed bool
@@ -49,17 +43,18 @@ func NewFinisher(records Records, log *slog.Logger) *Finisher {
 	return f
 }
 
-// Later makes the writes durable soon, after all those before them and together. It blocks only
-// where finishQueue is full. After Close it does nothing: the next start repeats the act.
+// Later makes the writes durable soon, together, after all those before them. It blocks only where
+// finishQueue is full. After Close it does nothing: the next start repeats the act.
 func (f *Finisher) Later(writes ...store.Write) {
-	f.send(finish{writes: writes})
+	_ = f.send(context.Background(), finish{writes: writes}) // closed: as the comment says
 }
 
-// Flush returns once all writes given before it are durable, or have failed.
+// Flush returns once all writes given before it are durable, or could not be made. Kinds: Canceled
+// where ctx ends first, Unavailable after Close.
 func (f *Finisher) Flush(ctx context.Context) error {
 	flushed := make(chan struct{})
-	if !f.send(finish{flushed: flushed}) {
-		return errs.New(errs.Unavailable, "settlement.flush: closed")
+	if err := f.send(ctx, finish{flushed: flushed}); err != nil {
+		return err
 	}
 	select {
 	case <-flushed:
@@ -69,7 +64,7 @@ func (f *Finisher) Flush(ctx context.Context) error {
 	}
 }
 
-// Close writes what is queued and ends the goroutine.
+// Close writes what is queued and ends the goroutine. A second Close waits for the same end.
 func (f *Finisher) Close() {
 	f.mu.Lock()
 	if !f.closed {
@@ -80,14 +75,18 @@ func (f *Finisher) Close() {
 	<-f.done
 }
 
-func (f *Finisher) send(item finish) bool {
+func (f *Finisher) send(ctx context.Context, item finish) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.closed {
-		return false
+		return errs.New(errs.Unavailable, "settlement.flush: closed")
 	}
-	f.queue <- item
-	return true
+	select {
+	case f.queue <- item:
+		return nil
+	case <-ctx.Done():
+		return errs.As(errs.Canceled, ctx.Err(), "settlement.flush")
+	}
 }
 
 func (f *Finisher) loop() {
@@ -95,11 +94,16 @@ func (f *Finisher) loop() {
 	for item := range f.queue {
 		f.commit(f.gather(item))
 	}
+	if n := len(f.held); n > 0 {
+		f.log.Warn("settled instructions are left to the next start", "count", n)
+	}
 }
 
-// gather adds what is queued already to the first item.
+// gather adds what is held and what is queued already to the first item, in the order of their
+// coming.
 func (f *Finisher) gather(first finish) []finish {
-	items := []finish{first}
+	items := append(f.held, first)
+	f.held = nil
 	for n := len(first.writes); n < finishMax; {
 		select {
 		case item, open := <-f.queue:
@@ -115,15 +119,15 @@ func (f *Finisher) gather(first finish) []finish {
 	return items
 }
 
-// commit writes the items together; where that fails, each alone, so that one that cannot be
-// written does not keep the others from it.
+// commit writes the items together. Where the records take nothing now, they are held; where one
+// item cannot be written, each is tried alone, so that it does not keep the others from it.
 func (f *Finisher) commit(items []finish) {
 	var writes []store.Write
 	for _, item := range items {
 		writes = append(writes, item.writes...)
 	}
-	if len(writes) > 0 && f.records.Commit(context.Background(), writes...) != nil {
-		f.commitEach(items)
+	if len(writes) > 0 {
+		f.settle(items, f.records.Commit(context.Background(), writes...))
 	}
 	for _, item := range items {
 		if item.flushed != nil {
@@ -132,13 +136,41 @@ func (f *Finisher) commit(items []finish) {
 	}
 }
 
-func (f *Finisher) commitEach(items []finish) {
-	for _, item := range items {
-		if len(item.writes) == 0 {
-			continue
-		}
-		if err := f.records.Commit(context.Background(), item.writes...); err != nil {
-			f.log.Error("a settled instruction could not be noted", "error", err)
+// settle deals with what became of the items' writes.
+func (f *Finisher) settle(items []finish, err error) {
+	switch {
+	case err == nil:
+	case passing(err):
+		f.hold(items)
+	case len(items) == 1:
+		f.log.Error("a settled instruction could not be noted", "error", err)
+	default:
+		for i := range items {
+			if one := items[i : i+1]; len(one[0].writes) > 0 {
+				f.settle(one, f.records.Commit(context.Background(), one[0].writes...))
+			}
 		}
 	}
+}
+
+// hold keeps what fits for the next commit. What does not fit is driven again at the next start.
+func (f *Finisher) hold(items []finish) {
+	dropped := 0
+	for _, item := range items {
+		switch {
+		case len(item.writes) == 0:
+		case len(f.held) < finishQueue:
+			f.held = append(f.held, finish{writes: item.writes})
+		default:
+			dropped++
+		}
+	}
+	if dropped > 0 {
+		f.log.Error("settled instructions could not be noted", "count", dropped)
+	}
+}
+
+// passing reports whether the records may take later what they did not take now.
+func passing(err error) bool {
+	return errs.Is(err, errs.Busy) || errs.Is(err, errs.NoSpace) || errs.Is(err, errs.Locked)
 }

@@ -4,6 +4,7 @@ import (
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/base/ident"
+	"surety/base/invariant"
 	"surety/base/money"
 	"surety/ledger"
 	"surety/lending"
@@ -19,12 +20,12 @@ func NewOrder(event ident.ID, on clock.Date, currency money.Currency, legs []len
 // orderVersion is the first byte of an encoded order.
 const orderVersion = 1
 
-// recordsMax bounds the records of one order: a chain has a handful of legs.
-const recordsMax = 64
-
-// Encode returns the order as it is stored: version, the number of accounts and of transfers, and
-// their records as the ledger encodes them.
+// Encode returns the order as it is stored: version, the number of accounts and of transfers, the
+// event, and the records as the ledger encodes them. An order of more than 64 accounts or transfers
+// is a contradiction: no event has so many legs.
 func (o *Order) Encode() []byte {
+	invariant.Check(len(o.Accounts) <= recordsMax && len(o.Transfers) <= recordsMax,
+		"settlement: an order is longer than any chain of the accounting table")
 	body := make([]byte, 0, 3+16+ledger.RecordSize*(len(o.Accounts)+len(o.Transfers)))
 	body = append(body, orderVersion, byte(len(o.Accounts)), byte(len(o.Transfers)))
 	event := o.Event.Bytes()

@@ -162,10 +162,10 @@ func (s *Store) Applications(ctx context.Context, p Page) ([]Application, error)
 	return s.applications(ctx, conditions, args, p.limit(), "DESC")
 }
 
-// Undecided returns applications that were received and not decided, oldest first: the work a
-// crash left behind.
-func (s *Store) Undecided(ctx context.Context, limit int) ([]Application, error) {
-	return s.applications(ctx, []string{"outcome = ''"}, nil, limit, "ASC")
+// Undecided returns up to limit applications that were received and not decided, oldest first, after
+// a number; zero begins at the oldest.
+func (s *Store) Undecided(ctx context.Context, after uint64, limit int) ([]Application, error) {
+	return s.applications(ctx, []string{"outcome = ''", "number > ?"}, []any{after}, limit, "ASC")
 }
 
 func (s *Store) applications(ctx context.Context, conditions []string, args []any, limit int,
@@ -177,37 +177,40 @@ func (s *Store) applications(ctx context.Context, conditions []string, args []an
 	rows, err := s.db.Reader().QueryContext(ctx, query+` ORDER BY number `+order+` LIMIT ?`,
 		append(args, limit)...)
 	if err != nil {
-		return nil, errs.As(errs.Internal, err, "store.applications")
+		return nil, failed(err, "store.applications")
 	}
 	defer rows.Close()
 	for rows.Next() {
 		a, err := scanApplication(rows)
 		if err != nil {
-			return nil, errs.As(errs.Corrupt, err, "store.applications")
+			return nil, damaged(err, "store.applications")
 		}
 		list = append(list, a)
 	}
-	return list, errs.As(errs.Internal, rows.Err(), "store.applications")
+	return list, failed(rows.Err(), "store.applications")
 }
 
 // Velocity counts what was asked before by the same customer and under the same phone number.
 type Velocity struct {
+	Before     bool   // the customer has applied before, on whatever date
 	Open       uint32 // received or approved, and not at their end
 	Day, Month uint32 // by the customer, on the date and in the 30 days up to it
 	PhoneDay   uint32 // under the phone number, on the date
 }
 
 // Velocity counts what was asked before, as of a business date.
-func (s *Store) Velocity(ctx context.Context, customer, phone ident.ID, on clock.Date) (Velocity, error) {
+func (s *Store) Velocity(ctx context.Context, customer, phone ident.ID, on clock.Date) (Velocity,
+	error) {
 	var v Velocity
 	err := s.db.Reader().QueryRowContext(ctx, `SELECT
+		EXISTS (SELECT 1 FROM applications WHERE customer = ?),
 		(SELECT COUNT(*) FROM applications WHERE customer = ? AND status IN ('received', 'approved')),
 		(SELECT COUNT(*) FROM applications WHERE customer = ? AND business_date = ?),
 		(SELECT COUNT(*) FROM applications WHERE customer = ? AND business_date > ?),
 		(SELECT COUNT(*) FROM applications WHERE phone = ? AND business_date = ?)`,
-		must(customer), must(customer), int32(on), must(customer), int32(on)-30, must(phone),
-		int32(on)).Scan(&v.Open, &v.Day, &v.Month, &v.PhoneDay)
-	return v, errs.As(errs.Internal, err, "store.velocity")
+		must(customer), must(customer), must(customer), int32(on), must(customer), int32(on)-30,
+		must(phone), int32(on)).Scan(&v.Before, &v.Open, &v.Day, &v.Month, &v.PhoneDay)
+	return v, failed(err, "store.velocity")
 }
 
 // Counts holds how many rows there are by outcome or status.
@@ -226,7 +229,7 @@ func (s *Store) CountLoans(ctx context.Context) (Counts, error) {
 func (s *Store) count(ctx context.Context, query string) (Counts, error) {
 	rows, err := s.db.Reader().QueryContext(ctx, query)
 	if err != nil {
-		return nil, errs.As(errs.Internal, err, "store.count")
+		return nil, failed(err, "store.count")
 	}
 	defer rows.Close()
 	counts := Counts{}
@@ -234,9 +237,9 @@ func (s *Store) count(ctx context.Context, query string) (Counts, error) {
 		var name string
 		var n uint64
 		if err := rows.Scan(&name, &n); err != nil {
-			return nil, errs.As(errs.Corrupt, err, "store.count")
+			return nil, damaged(err, "store.count")
 		}
 		counts[name] = n
 	}
-	return counts, errs.As(errs.Internal, rows.Err(), "store.count")
+	return counts, failed(rows.Err(), "store.count")
 }

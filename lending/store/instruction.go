@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 
-	"surety/base/errs"
 	"surety/base/ident"
 )
 
@@ -12,6 +11,7 @@ import (
 // answered. What is left after a crash is driven again; ids make that harmless.
 type Instruction struct {
 	Event       ident.ID
+	Number      uint64 // order among those not settled, assigned by Instruct
 	Kind        string // the event's
 	Application ident.ID
 	Loan        ident.ID
@@ -37,34 +37,37 @@ func Settle(event ident.ID) Write {
 	}
 }
 
-const instructionColumns = `event, kind, application, loan, body, undo`
+const instructionColumns = `event, number, kind, application, loan, body, undo`
 
-// Instructions returns those that are not settled, oldest first, up to limit.
-func (s *Store) Instructions(ctx context.Context, limit int) ([]Instruction, error) {
+// Instructions returns up to limit of those that are not settled, oldest first, after a number;
+// zero begins at the oldest.
+func (s *Store) Instructions(ctx context.Context, after uint64, limit int) ([]Instruction, error) {
 	return s.instructions(ctx, `SELECT `+instructionColumns+`
-		FROM instructions ORDER BY number LIMIT ?`, limit)
+		FROM instructions WHERE number > ? ORDER BY number LIMIT ?`, after, limit)
 }
 
 // ApplicationInstructions returns those of one application that are not settled, oldest first.
-func (s *Store) ApplicationInstructions(ctx context.Context, application ident.ID) ([]Instruction, error) {
+func (s *Store) ApplicationInstructions(ctx context.Context, application ident.ID) ([]Instruction,
+	error) {
 	return s.instructions(ctx, `SELECT `+instructionColumns+`
 		FROM instructions WHERE application = ? ORDER BY number`, must(application))
 }
 
-func (s *Store) instructions(ctx context.Context, query string, args ...any) (list []Instruction, _ error) {
+func (s *Store) instructions(ctx context.Context, query string, args ...any) (list []Instruction,
+	_ error) {
 	rows, err := s.db.Reader().QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, errs.As(errs.Internal, err, "store.instructions")
+		return nil, failed(err, "store.instructions")
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var i Instruction
-		err := rows.Scan(identifier{&i.Event}, &i.Kind, identifier{&i.Application},
+		err := rows.Scan(identifier{&i.Event}, &i.Number, &i.Kind, identifier{&i.Application},
 			identifier{&i.Loan}, &i.Body, &i.Undo)
 		if err != nil {
-			return nil, errs.As(errs.Corrupt, err, "store.instructions")
+			return nil, damaged(err, "store.instructions")
 		}
 		list = append(list, i)
 	}
-	return list, errs.As(errs.Internal, rows.Err(), "store.instructions")
+	return list, failed(rows.Err(), "store.instructions")
 }

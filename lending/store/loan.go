@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"strings"
 
 	"surety/base/clock"
-	"surety/base/errs"
 	"surety/base/ident"
 )
 
@@ -120,27 +120,33 @@ func (s *Store) Loans(ctx context.Context, p Page) ([]Loan, error) {
 	return s.loans(ctx, query+` ORDER BY number DESC LIMIT ?`, append(args, p.limit())...)
 }
 
-// DueLoans returns up to DueMax active loans that must be looked at by the date, oldest date first.
-func (s *Store) DueLoans(ctx context.Context, by clock.Date) ([]Loan, error) {
+// DueLoans returns up to DueMax loans that must be looked at by the date, oldest date first: active
+// ones, and ones written off of which something is left to do. After names the last loan of the
+// page before, nil begins.
+func (s *Store) DueLoans(ctx context.Context, by clock.Date, after *Loan) ([]Loan, error) {
+	if after == nil {
+		after = &Loan{NextAction: math.MinInt32}
+	}
 	return s.loans(ctx, `SELECT `+loanColumns+` FROM loans
-		WHERE status = 'active' AND next_action <= ? ORDER BY next_action, id LIMIT ?`,
-		int32(by), DueMax)
+		WHERE status IN ('active', 'written_off') AND next_action <= ? AND (next_action, id) > (?, ?)
+		ORDER BY next_action, id LIMIT ?`,
+		int32(by), int32(after.NextAction), must(after.ID), DueMax)
 }
 
 func (s *Store) loans(ctx context.Context, query string, args ...any) (list []Loan, _ error) {
 	rows, err := s.db.Reader().QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, errs.As(errs.Internal, err, "store.loans")
+		return nil, failed(err, "store.loans")
 	}
 	defer rows.Close()
 	for rows.Next() {
 		l, err := scanLoan(rows)
 		if err != nil {
-			return nil, errs.As(errs.Corrupt, err, "store.loans")
+			return nil, damaged(err, "store.loans")
 		}
 		list = append(list, l)
 	}
-	return list, errs.As(errs.Internal, rows.Err(), "store.loans")
+	return list, failed(rows.Err(), "store.loans")
 }
 
 // CustomerLoans returns a customer's loans that were not cancelled, oldest first, at most PageMax.
@@ -149,7 +155,8 @@ func (s *Store) CustomerLoans(ctx context.Context, customer ident.ID) ([]Loan, e
 		WHERE customer = ? AND status <> 'cancelled' ORDER BY number LIMIT ?`, must(customer), PageMax)
 }
 
-// ActivateLoan notes that the money of an approved loan is out.
+// ActivateLoan notes that the money of an approved loan is out; a loan that is further on stays as
+// it is.
 func ActivateLoan(id ident.ID, at clock.Instant) Write {
 	return func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE loans SET status = 'active', disbursed_at = ?
@@ -162,7 +169,7 @@ func ActivateLoan(id ident.ID, at clock.Instant) Write {
 func (s *Store) CountLate(ctx context.Context, on clock.Date) (n uint64, _ error) {
 	err := s.db.Reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM loans
 		WHERE status = 'active' AND oldest_due > 0 AND oldest_due < ?`, int32(on)).Scan(&n)
-	return n, errs.As(errs.Internal, err, "store.late")
+	return n, failed(err, "store.late")
 }
 
 // Repayment remembers the answer to a channel's reference, so that a repeat moves nothing.
@@ -199,5 +206,5 @@ func (s *Store) Repayment(ctx context.Context, reference string) (r Repayment, f
 	if errors.Is(err, sql.ErrNoRows) {
 		return Repayment{}, false, nil
 	}
-	return r, err == nil, errs.As(errs.Internal, err, "store.repayment")
+	return r, err == nil, failed(err, "store.repayment")
 }

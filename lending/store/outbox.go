@@ -75,6 +75,13 @@ func (s *Store) SubjectEvents(ctx context.Context, subject ident.ID) ([]Stored, 
 	return collectEvents(rows, err)
 }
 
+// HasEvent reports whether the event with the id was written.
+func (s *Store) HasEvent(ctx context.Context, id ident.ID) (has bool, _ error) {
+	err := s.db.Reader().QueryRowContext(ctx,
+		`SELECT EXISTS (SELECT 1 FROM outbox WHERE id = ?)`, must(id)).Scan(&has)
+	return has, failed(err, "store.event: %s", id)
+}
+
 // EventByID returns the event with the id; kind NotFound where there is none.
 func (s *Store) EventByID(ctx context.Context, id ident.ID) (Stored, error) {
 	rows, err := s.db.Reader().QueryContext(ctx,
@@ -91,23 +98,23 @@ func (s *Store) EventByID(ctx context.Context, id ident.ID) (Stored, error) {
 
 func collectEvents(rows *sql.Rows, err error) (events []Stored, _ error) {
 	if err != nil {
-		return nil, errs.As(errs.Internal, err, "store.events")
+		return nil, failed(err, "store.events")
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var seq uint64
 		var body []byte
 		if err := rows.Scan(&seq, &body); err != nil {
-			return nil, errs.As(errs.Corrupt, err, "store.events")
+			return nil, damaged(err, "store.events")
 		}
 		e, err := event.Decode(body)
 		if err != nil {
-			return nil, errs.As(errs.Corrupt, err, "store.events: event %d", seq)
+			return nil, damaged(err, "store.events: event %d", seq)
 		}
 		e.Seq = seq
 		events = append(events, Stored{Event: e, Body: body})
 	}
-	return events, errs.As(errs.Internal, rows.Err(), "store.events")
+	return events, failed(rows.Err(), "store.events")
 }
 
 // LastEvent returns the sequence number of the newest durable event, zero where there is none.

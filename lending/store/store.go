@@ -75,10 +75,14 @@ func (s *Store) Close() error { return s.db.Close() }
 // Check reads every page and reports the first that is not as it was written, with kind Corrupt.
 func (s *Store) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
-// Commit makes the writes durable together. Where one fails, none remains and its error returns.
+// Commit makes the writes durable together. Where one fails, none remains and its error returns. A
+// ctx that ends keeps a commit from beginning (kind Canceled) and does not disturb one that has
+// begun: a nil error means durable, any other that nothing of it is.
 func (s *Store) Commit(ctx context.Context, writes ...Write) error {
 	var last uint64
+	begun := context.WithoutCancel(ctx)
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
+		ctx := begun
 		for _, write := range writes {
 			if err := write(ctx, tx); err != nil {
 				return err
@@ -138,7 +142,7 @@ func (s *Store) Setting(ctx context.Context, name string) (string, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return value, errs.As(errs.Internal, err, "store.setting: %s", name)
+	return value, failed(err, "store.setting: %s", name)
 }
 
 // found turns the absence of a row into kind NotFound.
@@ -146,7 +150,25 @@ func found(err error, format string, args ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return errs.New(errs.NotFound, format+": not found", args...)
 	}
-	return errs.As(errs.Internal, err, format, args...)
+	return failed(err, format, args...)
+}
+
+// failed wraps an error of reading, nil for none. Its kind stays (a full disk, a damaged file);
+// where the caller went away it is Canceled.
+func failed(err error, format string, args ...any) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return errs.As(errs.Canceled, err, format, args...)
+	}
+	return errs.Wrap(err, format, args...)
+}
+
+// damaged is failed for a row that was found and cannot be read: where the caller is still there,
+// the bytes are not what was written.
+func damaged(err error, format string, args ...any) error {
+	if failed := failed(err, format, args...); errs.Is(failed, errs.Canceled) {
+		return failed
+	}
+	return errs.As(errs.Corrupt, err, format, args...)
 }
 
 // blob returns an id as it is stored: 16 bytes, or none for the absent id.

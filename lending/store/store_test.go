@@ -52,7 +52,7 @@ func TestApplicationLife(t *testing.T) {
 	if a.Number != 1 {
 		t.Errorf("number %d, want 1", a.Number)
 	}
-	undecided, err := s.Undecided(ctx, 10)
+	undecided, err := s.Undecided(ctx, 0, 10)
 	if err != nil || len(undecided) != 1 || undecided[0].ID != a.ID {
 		t.Fatalf("undecided %v, %v", undecided, err)
 	}
@@ -76,11 +76,11 @@ func TestApplicationLife(t *testing.T) {
 		t.Errorf("unknown application: %v", err)
 	}
 	v, err := s.Velocity(ctx, a.Customer, a.Phone, 100)
-	if err != nil || v != (Velocity{Open: 1, Day: 1, Month: 1, PhoneDay: 1}) {
+	if err != nil || v != (Velocity{Before: true, Open: 1, Day: 1, Month: 1, PhoneDay: 1}) {
 		t.Errorf("velocity %+v, %v", v, err)
 	}
 	v, err = s.Velocity(ctx, a.Customer, a.Phone, 129)
-	if err != nil || v != (Velocity{Open: 1, Month: 1}) {
+	if err != nil || v != (Velocity{Before: true, Open: 1, Month: 1}) {
 		t.Errorf("velocity on the last day of the window %+v, %v", v, err)
 	}
 	if v, err = s.Velocity(ctx, a.Customer, a.Phone, 130); err != nil || v.Month != 0 {
@@ -184,7 +184,7 @@ func TestReopenContinues(t *testing.T) {
 	if s.LastEvent() != 1 {
 		t.Errorf("last event %d", s.LastEvent())
 	}
-	list, err := s.Instructions(t.Context(), 10)
+	list, err := s.Instructions(t.Context(), 0, 10)
 	if err != nil || len(list) != 1 || list[0].Event != i.Event || string(list[0].Body) != "body" {
 		t.Errorf("instructions %+v, %v", list, err)
 	}
@@ -197,7 +197,7 @@ func TestReopenContinues(t *testing.T) {
 	if err := s.Commit(t.Context(), Settle(i.Event)); err != nil {
 		t.Fatal(err)
 	}
-	if list, _ = s.Instructions(t.Context(), 10); len(list) != 0 {
+	if list, _ = s.Instructions(t.Context(), 0, 10); len(list) != 0 {
 		t.Errorf("instructions after settling %+v", list)
 	}
 }
@@ -212,7 +212,7 @@ func TestLoansDue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	due, err := s.DueLoans(ctx, 20)
+	due, err := s.DueLoans(ctx, 20, nil)
 	if err != nil || len(due) != 2 || due[0].NextAction != 10 || due[1].NextAction != 20 {
 		t.Fatalf("due %+v, %v", due, err)
 	}

@@ -8,12 +8,8 @@ import (
 	"surety/base/money"
 	"surety/lending"
 	"surety/lending/score"
-	"surety/lending/settlement"
 	"surety/lending/store"
 )
-
-// resumePage is how much unfinished work is taken up at once after a crash.
-const resumePage = 500
 
 // The kinds of artefact that decisions name.
 const (
@@ -34,70 +30,6 @@ func (d *Desk) Publish(ctx context.Context) error {
 			store.PutArtefact(p.Forest.Digest(), artefactModel, p.Forest.Bytes()))
 	}
 	return errs.Wrap(d.deps.Store.Commit(ctx, writes...), "origination.publish")
-}
-
-// Resume settles a payment that a crash left behind.
-func (d *Desk) Resume(ctx context.Context, i *store.Instruction) error {
-	order, err := settlement.DecodeOrder(i.Body)
-	if err != nil {
-		return errs.Wrap(err, "origination.resume: event %s", i.Event)
-	}
-	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, []settlement.Order{order})
-	if err != nil {
-		return errs.Wrap(err, "origination.resume: event %s", i.Event)
-	}
-	row, err := d.deps.Store.Application(ctx, i.Application)
-	if err != nil {
-		return errs.Wrap(err, "origination.resume: event %s", i.Event)
-	}
-	if !outcomes[0].Refused {
-		return d.deps.Store.Commit(ctx, paidWrites(i.Event, &row, d.deps.Clock.Now())...)
-	}
-	loan, err := d.deps.Store.Loan(ctx, i.Loan)
-	if err != nil {
-		return errs.Wrap(err, "origination.resume: event %s", i.Event)
-	}
-	p := &payment{row: loan, order: order, instruction: *i}
-	if p.terms, err = lending.DecodeContract(loan.Contract); err != nil {
-		return errs.Wrap(err, "origination.resume: event %s", i.Event)
-	}
-	_, err = d.unpaid(ctx, &file{row: row}, p, outcomes[0].Reason())
-	return err
-}
-
-// ResumeUndecided takes up the applications that a crash left without a decision, and returns how
-// many there were.
-func (d *Desk) ResumeUndecided(ctx context.Context) (int, error) {
-	for total := 0; ; {
-		rows, err := d.deps.Store.Undecided(ctx, resumePage)
-		if err != nil || len(rows) == 0 {
-			return total, err
-		}
-		for i := range rows {
-			if err := d.resumeOne(ctx, &rows[i]); err != nil {
-				return total, errs.Wrap(err, "origination.resume: application %s", rows[i].ID)
-			}
-			total++
-		}
-	}
-}
-
-func (d *Desk) resumeOne(ctx context.Context, row *store.Application) error {
-	f := &file{row: *row, began: d.deps.Clock.Now()}
-	if err := json.Unmarshal(row.Inputs, &f.stored); err != nil {
-		return errs.As(errs.Corrupt, err, "stored inputs")
-	}
-	f.truePD = f.stored.TruePD
-	var err error
-	if f.in, err = lending.DecodeInputs([]byte(f.stored.Inputs)); err != nil {
-		return err
-	}
-	if f.programme, err = d.programmeOf(ctx, &f.stored, &f.in); err != nil {
-		return err
-	}
-	f.decision = lending.Decide(&f.programme.Policy, &f.programme.Product, &f.in)
-	_, err = d.conclude(ctx, f)
-	return err
 }
 
 // programmeOf returns what an application was decided under, from the artefacts.
