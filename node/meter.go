@@ -16,6 +16,7 @@ type meter struct {
 	clock   wallclock.Clock
 	decided *telemetry.Latency
 	paid    *telemetry.Latency
+	count   telemetry.Counter
 
 	mu     sync.Mutex
 	counts [rateSeconds + 1]int32 // decided in each second, the present one included
@@ -27,12 +28,15 @@ func newMeter(clock wallclock.Clock, registry *telemetry.Registry) *meter {
 		decided: registry.Latency("surety_lending_decision_duration_seconds",
 			"from an application's receipt to its durable decision"),
 		paid: registry.Latency("surety_lending_payment_duration_seconds",
-			"from an application's receipt to money in the customer's account")}
+			"from an application's receipt to money in the customer's account"),
+		count: registry.Counter("surety_lending_applications_decided_total",
+			"applications decided since the process began")}
 }
 
 // decide counts one decision.
 func (m *meter) decide(took clock.Duration) {
 	m.decided.Observe(took)
+	m.count.Inc()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.turn()

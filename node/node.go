@@ -255,6 +255,7 @@ func (n *Node) openDesks(ctx context.Context) (err error) {
 	n.servicing = servicing.New(servicing.Deps{Store: n.records, Ledger: n.ledger,
 		Finisher: n.finisher, Clock: n.deps.Clock, Today: n.calendar.Today, Log: n.log})
 	n.calendar.dayEnd = n.servicing.DayEnd
+	n.measure()
 	n.lendingAPI = lendingapi.New(lendingapi.Deps{Store: n.records, Origination: n.originating,
 		Servicing: n.servicing, Catalogue: n.catalogue, Today: n.calendar.Today,
 		Synthetic: n.config.Lending.Applications == "" && n.config.Lending.RatePerSecond > 0,
