@@ -140,6 +140,7 @@ type Journal struct {
 	segments []*segment // in order of number, the last one being written
 	durable  Position
 	failed   error // the first error of a write or sync
+	reader   readerPlace
 
 	prepare preparer
 }

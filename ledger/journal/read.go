@@ -16,6 +16,7 @@ func (j *Journal) Read(ctx context.Context, from uint64, limit int,
 	visit func(*Record) error) error {
 	from = max(from, 1)
 	c := newScanner(j.id)
+	c.window.ahead = readBytes // most readers want the last few records
 	for limit > 0 {
 		s, at, last, err := j.place(from)
 		if err != nil || s == nil {
@@ -23,12 +24,25 @@ func (j *Journal) Read(ctx context.Context, from uint64, limit int,
 		}
 		read, err := j.readSegment(ctx, c, s, at, reading{from, last, limit}, visit)
 		if err != nil {
-			return err
+			return j.explain(s, from, err)
 		}
 		from += uint64(read)
 		limit -= read
 	}
 	return nil
+}
+
+// explain says of a segment that was let go of while it was read that this is why it did not hold
+// what it should.
+func (j *Journal) explain(s *segment, seq uint64, err error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	oldest := j.segments[0]
+	if s.number >= oldest.number || !errs.Is(err, errs.Corrupt) && !errs.Is(err, errs.NotFound) {
+		return err
+	}
+	return errs.New(errs.NotFound, "journal.read: record %d was let go of, the oldest is %d",
+		seq, oldest.first)
 }
 
 // reading is what of a segment is wanted: records from to last, limit of them at most.
@@ -56,6 +70,12 @@ func (j *Journal) place(seq uint64) (*segment, mark, uint64, error) {
 	}
 	s := *j.segments[index]
 	s.marks = nil
+	if index == len(j.segments)-1 {
+		s.size = j.durable.Offset // what is behind it is being written
+	}
+	if r := j.reader; r.segment == s.number && r.seq <= seq && r.seq > at.seq {
+		at = r.mark
+	}
 	return &s, at, last, nil
 }
 
@@ -81,7 +101,7 @@ func (j *Journal) readSegment(ctx context.Context, c *scanner, s *segment, at ma
 		if err != nil {
 			return read, errs.Wrap(err, "journal.read")
 		}
-		j.note(s.number, mark{seq: before.Seq + 1, offset: before.Offset})
+		j.note(s.number, mark{seq: before.Seq + 1, offset: before.Offset}, c.at)
 		for i := range c.records {
 			r := &c.records[i]
 			if r.Seq < want.from {
@@ -98,14 +118,22 @@ func (j *Journal) readSegment(ctx context.Context, c *scanner, s *segment, at ma
 	}
 }
 
-// note remembers a place that a reader came by.
-func (j *Journal) note(number uint64, m mark) {
+// note remembers a place that a reader came by, and where it stands: one who reads in order goes on
+// from there.
+func (j *Journal) note(number uint64, m mark, next Position) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.reader = readerPlace{number, mark{seq: next.Seq + 1, offset: next.Offset}}
 	for _, s := range j.segments {
 		if s.number == number {
 			s.remember(m)
 			return
 		}
 	}
+}
+
+// readerPlace is where the last reader stands.
+type readerPlace struct {
+	segment uint64
+	mark
 }

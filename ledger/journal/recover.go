@@ -177,7 +177,7 @@ func (j *Journal) search(s *segment, from int64, seq uint64) (int64, error) {
 		return 0, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	var w window
+	w := window{ahead: windowBytes}
 	w.reset(file, s.size)
 	end := int64(0)
 	for offset := from; offset+PageSize <= s.size; offset += PageSize {

@@ -31,7 +31,7 @@ type scanner struct {
 }
 
 func newScanner(id ident.ID) *scanner {
-	return &scanner{id: id, digest: sha256.New()}
+	return &scanner{id: id, digest: sha256.New(), window: window{ahead: windowBytes}}
 }
 
 // enter points the scanner at a place in a segment.
@@ -156,10 +156,15 @@ type window struct {
 	buffer []byte
 	start  int64
 	filled int
+	ahead  int // bytes to read at once; it doubles up to windowBytes
 }
 
-// windowBytes is read at once where it is there: enough for the disk to work at full speed.
-const windowBytes = 1 << 20
+const (
+	// windowBytes is read at once where it is there: enough for the disk to work at full speed.
+	windowBytes = 1 << 20
+	// readBytes is what a reader begins with.
+	readBytes = 16 << 10
+)
 
 func (w *window) reset(file vfs.File, size int64) {
 	w.file, w.size, w.start, w.filled = file, size, 0, 0
@@ -168,7 +173,8 @@ func (w *window) reset(file vfs.File, size int64) {
 // bytes returns size bytes at the offset, good until the next call.
 func (w *window) bytes(offset int64, size int) ([]byte, error) {
 	if offset < w.start || offset+int64(size) > w.start+int64(w.filled) {
-		want := int(min(int64(max(size, windowBytes)), w.size-offset))
+		want := int(min(int64(max(size, w.ahead)), w.size-offset))
+		w.ahead = min(2*w.ahead, windowBytes)
 		if want < size {
 			return nil, errs.New(errs.Corrupt, "%d bytes at %d, the file has %d", size, offset, w.size)
 		}

@@ -174,7 +174,7 @@ func aged(t *testing.T, closed bool) (*world, string) {
 
 // TestBitFlips flips bits all over the directory: a start refuses, or has exactly the state.
 func TestBitFlips(t *testing.T) {
-	flips := int64(100)
+	flips := int64(40)
 	if testing.Short() {
 		flips = 15
 	}

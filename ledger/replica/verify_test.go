@@ -90,7 +90,7 @@ func TestVerifyFindsEveryFlip(t *testing.T) {
 	found := map[string]int{}
 	for _, name := range pristine.memory.Names(testDir + "/") {
 		size := fileSize(t, pristine.memory, name)
-		for range min(60, size) {
+		for range min(25, size) {
 			w := newWorld(silent{t})
 			w.memory = pristine.memory.Clone()
 			w.fs = w.memory
