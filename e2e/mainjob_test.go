@@ -237,7 +237,7 @@ func followDeclined(t *testing.T, n *node) {
 
 // goodForm is an application that the default policy approves on its form alone.
 func goodForm(idNumber string) *lendingv1.Form {
-	return &lendingv1.Form{Name: "Wei Li", IdNumber: idNumber, Phone: "+8613800138000",
+	return &lendingv1.Form{Name: "Wei Li", IdNumber: idNumber, Phone: fmt.Sprintf("+86%011d", crc32.ChecksumIEEE([]byte(idNumber))),
 		BusinessName: "Noodles & Sons", MonthsInBusiness: 84, MonthlyTurnover: "18000000",
 		Employees: 6, ExistingDebt: "0", Amount: "1200000", TermMonths: 12, Purpose: "stock",
 		Consent: true}
@@ -247,23 +247,30 @@ func goodForm(idNumber string) *lendingv1.Form {
 // number is the same application.
 func lend(t *testing.T, n *node, idNumber string) *lendingv1.Loan {
 	t.Helper()
+	response := apply(t, n, idNumber)
+	if response.Loan.GetStatus() != "active" || response.Application.Origin != "api" {
+		t.Fatalf("lend submit: %v", response)
+	}
+	return response.Loan
+}
+
+// apply submits a good form and returns what became of it.
+func apply(t *testing.T, n *node, idNumber string) *lendingv1.SubmitResponse {
+	t.Helper()
 	form, err := protojson.Marshal(goodForm(idNumber))
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, errOut, status := execute(t, n.dir, string(form), "lend", "submit", "--form", "-",
 		"--key", fmt.Sprintf("key-%08x", crc32.ChecksumIEEE([]byte(idNumber))), "-o", "json")
-	var response lendingv1.SubmitResponse
 	if status != 0 {
-		t.Fatalf("lend submit: exit status %d\n%s", status, errOut)
+		t.Fatalf("lend submit: exit status %d\n%s\n%s", status, errOut, n.output)
 	}
-	if err := protojson.Unmarshal([]byte(out), &response); err != nil {
+	response := &lendingv1.SubmitResponse{}
+	if err := protojson.Unmarshal([]byte(out), response); err != nil {
 		t.Fatal(err)
 	}
-	if response.Loan.GetStatus() != "active" || response.Application.Origin != "api" {
-		t.Fatalf("lend submit: %v", &response)
-	}
-	return response.Loan
+	return response
 }
 
 // TestLendByHand takes one loan through its life by the command line: it is submitted, repaid in

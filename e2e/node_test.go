@@ -53,6 +53,9 @@ func binary(t *testing.T) string {
 	return path
 }
 
+// tokenLimit is how long a node may take to see that a token was made or revoked.
+const tokenLimit = 10 * time.Second
+
 // node is a running `surety up`.
 type node struct {
 	dir     string
