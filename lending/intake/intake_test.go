@@ -71,6 +71,8 @@ func TestBrokenRows(t *testing.T) {
 			`"99999999999" is not a whole number`},
 		{"A,1,+861,B,12,1000,1,0,500,12,stock,perhaps\n", "consent", `"perhaps" is neither true nor false`},
 		{"\"A,1,+861,B,12,1000,1,0,500,12,stock,true\n", "", `extraneous or missing " in quoted-field`},
+		{strings.Repeat("x", LineMax+1) + "\n", "", "the line is longer than 1048576 bytes"},
+		{strings.Repeat("x", 3*LineMax) + "\n", "", "the line is longer than 1048576 bytes"},
 		{"A\"B,1,+861,B,12,1000,1,0,500,12,stock,true\n", "", `bare " in non-quoted-field`},
 	}
 	var file strings.Builder

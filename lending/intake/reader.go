@@ -99,8 +99,7 @@ func (r *Reader) record() ([]string, error) {
 	for {
 		line, err := r.lines.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return nil, errs.New(errs.TooLarge, "intake.reader: row %d: a line is longer than %d bytes",
-				r.number+1, LineMax)
+			return nil, r.pass()
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, errs.As(errs.Internal, err, "intake.reader: row %d", r.number+1)
@@ -110,6 +109,22 @@ func (r *Reader) record() ([]string, error) {
 		}
 		if err != nil {
 			return nil, io.EOF
+		}
+	}
+}
+
+// pass passes over the rest of a line that is too long, which is one broken row like any other.
+func (r *Reader) pass() error {
+	r.number++
+	for {
+		_, err := r.lines.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err == nil, errors.Is(err, io.EOF):
+			return &RowError{Row: r.number,
+				Reason: fmt.Sprintf("the line is longer than %d bytes", LineMax)}
+		default:
+			return errs.As(errs.Internal, err, "intake.reader: row %d", r.number)
 		}
 	}
 }
