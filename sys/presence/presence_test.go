@@ -76,3 +76,44 @@ func TestAcquireWhereAFileStands(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestPublishWhereItCannot blocks the record's place and sees that the directory stays held.
+func TestPublishWhereItCannot(t *testing.T) {
+	dir := t.TempDir()
+	hold, err := Acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked := filepath.Join(dir, recordName+".new")
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := hold.Publish(Record{PID: 1}); err == nil {
+		t.Error("a record was written over a directory")
+	}
+	if _, err := Acquire(dir); !errs.Is(err, errs.Locked) ||
+		!strings.Contains(err.Error(), "another process") {
+		t.Errorf("a second node got %v", err)
+	}
+	if err := hold.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBrokenRecord sees that a record which is not one counts as a node that does not listen yet.
+func TestBrokenRecord(t *testing.T) {
+	dir := t.TempDir()
+	hold, err := Acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, recordName), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(dir); !errs.Is(err, errs.Unavailable) {
+		t.Errorf("found %v", err)
+	}
+	if err := hold.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
