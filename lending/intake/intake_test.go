@@ -99,6 +99,26 @@ func TestBrokenRows(t *testing.T) {
 	}
 }
 
+func TestWholeNumbers(t *testing.T) {
+	for _, row := range []struct {
+		text string
+		n    int64
+		ok   bool
+	}{
+		{"0", 0, true}, {"-20", -20, true}, {"12.0", 12, true}, {"12.", 12, true},
+		{"5e+05", 500_000, true}, {"1E6", 1_000_000, true}, {"1.25e2", 125, true},
+		{"-1.50e1", -15, true}, {"9223372036854775807", 9_223_372_036_854_775_807, true},
+		{"", 0, false}, {"x", 0, false}, {"12.5", 0, false}, {"1.25e1", 0, false}, {"5e-1", 0, false},
+		{".5e1", 0, false}, {"1.-5e2", 0, false}, {"1e", 0, false}, {"1e+", 0, false},
+		{"1e19", 0, false}, {"1e99999999999999999999", 0, false}, {"e5", 0, false},
+		{"9223372036854775808", 0, false}, {"1e5e5", 0, false}, {"0x10", 0, false},
+	} {
+		if n, ok := whole(row.text); n != row.n && row.ok || ok != row.ok {
+			t.Errorf("%q is %d, %t; want %d, %t", row.text, n, ok, row.n, row.ok)
+		}
+	}
+}
+
 func TestHeader(t *testing.T) {
 	_, err := NewReader(strings.NewReader("a,b\n1,2\n"), mapping(t, "taiwan"))
 	if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), `no column "LIMIT_BAL"`) {

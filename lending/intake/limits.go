@@ -15,5 +15,8 @@ const featuresMax = 256
 // numberMax bounds a number in a file, before it is multiplied: the product stays in 63 bits.
 const numberMax = 1 << 50
 
+// exponentMax bounds the exponent of a number in a file: no more zeros fit 64 bits.
+const exponentMax = 18
+
 // timesMax bounds a multiplier.
 const timesMax = 1_000

@@ -223,12 +223,12 @@ func (r *Reader) taken(record []string, f *Field) (int64, error) {
 	return result, nil
 }
 
-// number64 reads a whole number; "12.0" counts as 12, since public files write numbers so.
+// number64 reads a whole number; "12.0" counts as 12 and "5e+05" as 500000, since public files write
+// numbers so.
 func (r *Reader) number64(record []string, column string) (int64, error) {
 	text := strings.TrimSpace(record[r.index[column]])
-	whole, fraction, _ := strings.Cut(text, ".")
-	n, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || strings.Trim(fraction, "0") != "" {
+	n, ok := whole(text)
+	if !ok {
 		return 0, &RowError{Row: r.number, Column: column,
 			Reason: fmt.Sprintf("%q is not a whole number", clip(text))}
 	}
@@ -237,6 +237,27 @@ func (r *Reader) number64(record []string, column string) (int64, error) {
 			Reason: fmt.Sprintf("%d is beyond the limit of %d", n, int64(numberMax))}
 	}
 	return n, nil
+}
+
+// whole reads a decimal number with or without an exponent; false where it is none, is not whole,
+// or does not fit 64 bits.
+func whole(text string) (n int64, ok bool) {
+	mantissa, exponent := text, 0
+	if at := strings.IndexAny(text, "eE"); at >= 0 {
+		var err error
+		if exponent, err = strconv.Atoi(text[at+1:]); err != nil || exponent < 0 || exponent > exponentMax {
+			return 0, false
+		}
+		mantissa = text[:at]
+	}
+	integer, fraction, _ := strings.Cut(mantissa, ".")
+	fraction = strings.TrimRight(fraction, "0")
+	if integer == "" || len(fraction) > exponent {
+		return 0, false
+	}
+	digits := integer + fraction + strings.Repeat("0", exponent-len(fraction))
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n, err == nil
 }
 
 // fill puts columns into a template. With pad, a value of digits is filled to that many with zeros.
