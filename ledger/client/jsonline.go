@@ -14,7 +14,7 @@ import (
 
 // line is one line of an export: a JSON object whose kind says which of the other fields it has.
 // Numbers of 64 bits and more are strings, since many readers of JSON have no more than 53 bits.
-// docs/reference/export.md describes every kind.
+// docs/reference/ledger-export.md describes every kind.
 type line struct {
 	Kind string `json:"kind"`
 

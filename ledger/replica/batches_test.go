@@ -87,10 +87,21 @@ func TestBatches(t *testing.T) {
 				t.Errorf("batch %d: %+v", i+1, b)
 			}
 			events, chain = events+uint64(b.EventCount), b.ChainHash
+			contents, err := w.r.Leaves(ctx, i+1)
+			var again tree
+			for _, leaf := range contents {
+				n := len(leaf) - 2
+				again.add(leaf[:n], binary.LittleEndian.Uint16(leaf[n:]))
+			}
+			if err != nil || len(contents) != int(b.Count) || again.root() != b.Root {
+				t.Errorf("batch %d: %d leaves of %d do not give its root: %v", i+1, len(contents), b.Count, err)
+			}
 		}
 		if _, total, _, _ := w.r.durable.get(); events != total {
 			t.Errorf("the batches made %d events, there are %d", events, total)
 		}
+		_, err := w.r.Leaves(ctx, uint64(len(roots))+1)
+		wantKind(t, err, errs.NotFound)
 		all, err := w.r.Batches(ctx, 1, 0)
 		if err != nil || len(all) != len(roots) {
 			t.Errorf("%d batches, want %d: %v", len(all), len(roots), err)
