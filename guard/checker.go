@@ -281,11 +281,13 @@ func gapOf[T any](s *sequence[T], now clock.Instant, limit clock.Duration) (cloc
 
 func (c *Checker) reportGap(stream Stream, position uint64, since clock.Instant) {
 	c.report(&finding{
-		rule:     StreamGap,
-		key:      [2]ident.ID{{Lo: uint64(stream)}, {Lo: position}},
-		expected: Record{{"stream", stream.String()}, {"position", decimal(position)}, {"entry", "present"}},
-		found:    Record{{"stream", stream.String()}, {"position", decimal(position)}, {"entry", "missing"}},
-		since:    since,
-		decided:  since.Add(c.limits.GapMax),
+		rule: StreamGap,
+		key:  [2]ident.ID{{Lo: uint64(stream)}, {Lo: position}},
+		expected: Record{{"stream", stream.String()}, {"position", decimal(position)},
+			{"entry", "present"}},
+		found: Record{{"stream", stream.String()}, {"position", decimal(position)},
+			{"entry", "missing"}},
+		since:   since,
+		decided: since.Add(c.limits.GapMax),
 	}, nil)
 }

@@ -17,8 +17,8 @@ const (
 	LayerAbsent    Layer = 6 // not covered by this version
 )
 
-var layerNames = [...]string{LayerPrevented: "prevented", LayerRealTime: "real time", LayerDeadline: "deadline",
-	LayerSweep: "sweep", LayerLiveness: "liveness", LayerAbsent: "absent"}
+var layerNames = [...]string{LayerPrevented: "prevented", LayerRealTime: "real time",
+	LayerDeadline: "deadline", LayerSweep: "sweep", LayerLiveness: "liveness", LayerAbsent: "absent"}
 
 // String returns the layer's name.
 func (l Layer) String() string { return layerNames[l] }
@@ -33,7 +33,8 @@ const (
 	SeverityCritical Severity = 3 // now, and money is leaving or the books are not to be trusted
 )
 
-var severityNames = [...]string{SeverityMedium: "medium", SeverityHigh: "high", SeverityCritical: "critical"}
+var severityNames = [...]string{SeverityMedium: "medium", SeverityHigh: "high",
+	SeverityCritical: "critical"}
 
 // String returns the severity's name.
 func (s Severity) String() string {

@@ -119,7 +119,8 @@ func (c *Checker) judge(e *Event, about *facts) (slot uint32, back undo) {
 func (c *Checker) readable(e *Event, about *facts) bool {
 	switch {
 	case e.Kind == KindUnknown:
-		c.object(EventUnknown, e, about, Record{{"kind", "one of the schema's"}}, Record{{"kind", clip(e.Flaw)}})
+		c.object(EventUnknown, e, about, Record{{"kind", "one of the schema's"}},
+			Record{{"kind", clip(e.Flaw)}})
 	case e.Range:
 		c.object(AmountRange, e, about, Record{{"amounts", "at most " + decimal(MinorMax)}},
 			Record{{"amounts", clip(e.Flaw)}})
@@ -174,7 +175,8 @@ func (c *Checker) checkDate(e *Event, about *facts) {
 }
 
 // must objects where a condition does not hold, and returns it.
-func (c *Checker) must(holds bool, rule Rule, e *Event, about *facts, name, expected, found string) bool {
+func (c *Checker) must(holds bool, rule Rule, e *Event, about *facts,
+	name, expected, found string) bool {
 	if !holds {
 		c.object(rule, e, about, Record{{name, expected}}, Record{{name, found}})
 	}
@@ -182,7 +184,8 @@ func (c *Checker) must(holds bool, rule Rule, e *Event, about *facts, name, expe
 }
 
 // equal checks that an amount is what it must be.
-func (c *Checker) equal(stated, expected uint64, rule Rule, e *Event, about *facts, name Name) bool {
+func (c *Checker) equal(stated, expected uint64, rule Rule, e *Event, about *facts,
+	name Name) bool {
 	if stated != expected {
 		c.object(rule, e, about, Record{{name.String(), decimal(expected)}},
 			Record{{name.String(), decimal(stated)}})
@@ -193,7 +196,8 @@ func (c *Checker) equal(stated, expected uint64, rule Rule, e *Event, about *fac
 }
 
 // atMost checks that an amount does not exceed its bound.
-func (c *Checker) atMost(stated, bound uint64, rule Rule, e *Event, about *facts, name Name) bool {
+func (c *Checker) atMost(stated, bound uint64, rule Rule, e *Event, about *facts,
+	name Name) bool {
 	if stated > bound {
 		c.object(rule, e, about, Record{{name.String(), "at most " + decimal(bound)}},
 			Record{{name.String(), decimal(stated)}})

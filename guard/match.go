@@ -34,9 +34,11 @@ func (c *Checker) checkTime(e *ledger.Event, position uint64) {
 	if e.Timestamp < c.books.last {
 		c.report(&finding{
 			rule: StreamRegressed, key: [2]ident.ID{{Lo: position}},
-			expected: Record{{"position", decimal(position)}, {"timestamp", "at least " + decimal(uint64(c.books.last))}},
-			found:    Record{{"position", decimal(position)}, {"timestamp", decimal(uint64(e.Timestamp))}},
-			ledger:   e.Transfer.Ledger, transfer: e.Transfer.ID,
+			expected: Record{{"position", decimal(position)},
+				{"timestamp", "at least " + decimal(uint64(c.books.last))}},
+			found: Record{{"position", decimal(position)},
+				{"timestamp", decimal(uint64(e.Timestamp))}},
+			ledger: e.Transfer.Ledger, transfer: e.Transfer.ID,
 		}, nil)
 		return
 	}
@@ -192,7 +194,8 @@ func (c *Checker) checkOrphans() {
 }
 
 // reportOrphan reports a posting that no event asks for.
-func (c *Checker) reportOrphan(t *ledger.Transfer, position uint64, since, decided clock.Instant) ident.ID {
+func (c *Checker) reportOrphan(t *ledger.Transfer, position uint64,
+	since, decided clock.Instant) ident.ID {
 	found := c.postingRecord(t, position)
 	return c.report(&finding{
 		rule: PostingOrphan, key: [2]ident.ID{t.ID},
@@ -233,7 +236,8 @@ func (c *Checker) reportExtra(o *opening, t *ledger.Transfer, position uint64) {
 }
 
 // reportPosting reports a posting that is not what its leg asks for.
-func (c *Checker) reportPosting(rule Rule, o *opening, leg *Leg, t *ledger.Transfer, position uint64) {
+func (c *Checker) reportPosting(rule Rule, o *opening, leg *Leg, t *ledger.Transfer,
+	position uint64) {
 	c.report(&finding{
 		rule: rule, key: [2]ident.ID{o.event.id, t.ID},
 		expected: legRecord(o, leg), found: c.postingRecord(t, position),

@@ -68,15 +68,17 @@ func (c *Checker) checkSchedule(e *Event, about *facts) {
 	}
 	stated := e.amount(AmountTotalPayable)
 	holds := rows && rising && principal == e.amount(AmountPrincipal) &&
-		interest == e.amount(AmountTotalInterest) && (stated == payment || stated == payment+e.amount(AmountFee)) &&
+		interest == e.amount(AmountTotalInterest) && stated == payment &&
 		len(e.Flows) == int(e.Facts.Term) && len(e.Flows) > 0 && e.Flows[0].Due == e.Facts.FirstDue
 	if holds {
 		c.passed(SumsRecomputed, payment)
 		return
 	}
 	c.object(ScheduleSum, e, about,
-		Record{{"principal", decimal(e.amount(AmountPrincipal))}, {"total_interest", decimal(e.amount(AmountTotalInterest))},
-			{"total_payable", decimal(e.amount(AmountTotalPayable))}, {"instalments", decimal(uint64(e.Facts.Term))},
+		Record{{"principal", decimal(e.amount(AmountPrincipal))},
+			{"total_interest", decimal(e.amount(AmountTotalInterest))},
+			{"total_payable", decimal(e.amount(AmountTotalPayable))},
+			{"instalments", decimal(uint64(e.Facts.Term))},
 			{"rows", "payment = interest + principal"}, {"due_dates", "rising from first_due"}},
 		Record{{"principal", decimal(principal)}, {"total_interest", decimal(interest)},
 			{"total_payable", decimal(payment)}, {"instalments", decimal(uint64(len(e.Flows)))},

@@ -136,7 +136,8 @@ func (c *Checker) judgePenalty(e *Event, about *facts, l *loan, back *undo) {
 	switch years := count.years(f.From, f.To); {
 	case !sameTerms:
 		c.object(TermsChanged, e, about,
-			Record{{"annual_rate", rateText(l.terms.PenaltyRate)}, {"day_count", l.terms.PenaltyDayCount.String()}},
+			Record{{"annual_rate", rateText(l.terms.PenaltyRate)},
+				{"day_count", l.terms.PenaltyDayCount.String()}},
 			Record{{"annual_rate", rateText(rate)}, {"day_count", count.String()}})
 	case f.From < l.firstDue:
 		c.object(PenaltyWrong, e, about, Record{{"from", "on or after " + l.firstDue.String()}},
@@ -243,7 +244,8 @@ func (c *Checker) judgeClosed(e *Event, about *facts, l *loan) {
 
 func (c *Checker) judgeWrittenOff(e *Event, about *facts, l *loan) {
 	c.running(e, about, l)
-	principal, interest, penalty := e.amount(AmountPrincipal), e.amount(AmountInterest), e.amount(AmountPenalty)
+	principal, interest := e.amount(AmountPrincipal), e.amount(AmountInterest)
+	penalty := e.amount(AmountPenalty)
 	_ = c.equal(principal, l.outstanding, StatedDiffers, e, about, AmountPrincipal) &&
 		c.equal(interest, l.interestDue, StatedDiffers, e, about, AmountInterest) &&
 		c.equal(penalty, l.penaltyDue, StatedDiffers, e, about, AmountPenalty)

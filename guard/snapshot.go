@@ -261,7 +261,7 @@ func (c *Checker) walkProducts(k *coder) {
 
 func (c *Checker) walkOpen(k *coder) {
 	waiting := make([]*opening, 0, len(c.open))
-	for _, o := range c.open {
+	for _, o := range c.open { // in any order: they are sorted below
 		waiting = append(waiting, o)
 	}
 	slices.SortFunc(waiting, func(a, b *opening) int { return compare(a.event.id, b.event.id) })
@@ -380,7 +380,7 @@ func (c *Checker) walkBooks(k *coder) {
 	})
 	code(k, &b.accounts, func(a *account) { k.signed(&a.signed); number(k, &a.class) })
 	held := make([]heldRow, 0, len(b.holds))
-	for id, h := range b.holds {
+	for id, h := range b.holds { // in any order: they are sorted below
 		held = append(held, heldRow{id, h})
 	}
 	slices.SortFunc(held, func(x, y heldRow) int { return compare(x.id, y.id) })
@@ -417,12 +417,12 @@ func (b *books) restore(held []heldRow) {
 	}
 	for _, r := range held {
 		b.holds[r.id] = r.h
-		d, c := b.pending[r.h.debit], b.pending[r.h.credit]
-		increase(&d.debits, r.h.amount)
-		b.pending[r.h.debit] = d
-		c = b.pending[r.h.credit]
-		increase(&c.credits, r.h.amount)
-		b.pending[r.h.credit] = c
+		debit := b.pending[r.h.debit]
+		increase(&debit.debits, r.h.amount)
+		b.pending[r.h.debit] = debit
+		credit := b.pending[r.h.credit]
+		increase(&credit.credits, r.h.amount)
+		b.pending[r.h.credit] = credit
 		if r.h.until != 0 {
 			b.expect(r.h.until, r.id)
 		}
@@ -432,7 +432,7 @@ func (b *books) restore(held []heldRow) {
 // walkTold codes what was reported and still stands, so that a restart does not report it again.
 func (c *Checker) walkTold(k *coder) {
 	over := make([]uint32, 0, len(c.overrun))
-	for account := range c.overrun {
+	for account := range c.overrun { // in any order: they are sorted below
 		over = append(over, account)
 	}
 	slices.Sort(over)
@@ -447,7 +447,7 @@ func (c *Checker) walkTold(k *coder) {
 		at   uint64
 	}
 	told := make([]toldRow, 0, len(c.watch.told))
-	for what, at := range c.watch.told {
+	for what, at := range c.watch.told { // in any order: they are sorted below
 		told = append(told, toldRow{what, at})
 	}
 	slices.SortFunc(told, func(a, b toldRow) int { return compare(a.what, b.what) })
@@ -476,7 +476,7 @@ func (k *coder) sheet(s *sheet) {
 // resume lets what waits begin to wait anew. The order of equal deadlines is that of the ids.
 func (c *Checker) resume(now clock.Instant) {
 	waiting := make([]*opening, 0, len(c.open))
-	for _, o := range c.open {
+	for _, o := range c.open { // in any order: they are sorted below
 		waiting = append(waiting, o)
 	}
 	slices.SortFunc(waiting, func(a, b *opening) int { return compare(a.event.id, b.event.id) })

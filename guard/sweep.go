@@ -58,9 +58,11 @@ func (c *Checker) checkClearing() {
 		amount, _ := a.net()
 		c.report(&finding{
 			rule: c.books.chart[a.class].clearing, key: [2]ident.ID{id, {Lo: m.first}},
-			expected: Record{{"account", id.String()}, {"class", decimal(uint64(class.Code))}, {"balance", "credit 0"}},
-			found:    Record{{"account", id.String()}, {"class", decimal(uint64(class.Code))}, {"balance", a.text()}},
-			atRisk:   amount, ledger: class.Ledger, since: m.since,
+			expected: Record{{"account", id.String()}, {"class", decimal(uint64(class.Code))},
+				{"balance", "credit 0"}},
+			found: Record{{"account", id.String()}, {"class", decimal(uint64(class.Code))},
+				{"balance", a.text()}},
+			atRisk: amount, ledger: class.Ledger, since: m.since,
 			decided: m.since.Add(c.limits.ClearingMax),
 		}, c.factsOfAccount(id))
 	}

@@ -7,14 +7,23 @@ import (
 	"surety/base/clock"
 	"surety/base/ident"
 	"surety/base/money"
+	"surety/guard/engine"
 	"surety/ledger"
-	"surety/ledger/client"
 )
+
+// Ledger is what a drill needs of a ledger: to post, to freeze, and to be read by the guard. It must
+// be empty, and its own: a drill leaves it full of faults. ledger/client.Ledger has it all.
+type Ledger interface {
+	engine.Ledger
+	CreateAccounts(ctx context.Context, batch []ledger.Account) ([]ledger.AccountResult, error)
+	CreateTransfers(ctx context.Context, batch []ledger.Transfer) ([]ledger.TransferResult, error)
+	Freezes(ctx context.Context) ([]ledger.Freeze, error)
+}
 
 // book is the ledger as the guard is shown it: the real one, and where a fault is planted below the
 // ledger's own interface, what a tampered or confused one would answer.
 type book struct {
-	client.Ledger
+	Ledger
 
 	mu       sync.Mutex
 	balances map[ident.ID]money.Amount // added to the debits of a stored balance
@@ -22,7 +31,7 @@ type book struct {
 	regress  map[ident.ID]bool         // transfers whose feed entry bears an older time
 }
 
-func newBook(l client.Ledger) *book {
+func newBook(l Ledger) *book {
 	return &book{Ledger: l, balances: map[ident.ID]money.Amount{}, regress: map[ident.ID]bool{}}
 }
 

@@ -151,7 +151,8 @@ func (b *borrower) interestFacts(e *event.Event, from, to clock.Date) {
 
 func (b *borrower) fall(on clock.Date) {
 	due, _ := b.overdue()
-	d := unpaid{number: b.fallen + 1, on: on, interest: b.interest - due, principal: b.unbilled(), penaltyTo: on}
+	d := unpaid{number: b.fallen + 1, on: on, interest: b.interest - due, principal: b.unbilled(),
+		penaltyTo: on}
 	if b.fallen+1 < b.term {
 		asked := b.payment - min(b.payment, b.ahead)
 		if b.ahead > 0 {

@@ -191,8 +191,10 @@ func (r *cleanRun) drain() {
 	}
 	for range 3 {
 		r.now = max(r.now, r.now.Add(clock.Minute))
-		r.step(&guard.Input{Kind: guard.InputRead, Now: r.now, Stream: guard.StreamOutbox, Last: r.seq, Began: r.now})
-		r.step(&guard.Input{Kind: guard.InputRead, Now: r.now, Stream: guard.StreamFeed, Last: r.fed, Began: r.now})
+		r.step(&guard.Input{Kind: guard.InputRead, Now: r.now, Stream: guard.StreamOutbox, Last: r.seq,
+			Began: r.now})
+		r.step(&guard.Input{Kind: guard.InputRead, Now: r.now, Stream: guard.StreamFeed, Last: r.fed,
+			Began: r.now})
 		r.step(&guard.Input{Kind: guard.InputTotals, Now: r.now, Totals: r.state.ClassTotals()})
 	}
 	r.report.Events = r.checker.Position(guard.StreamOutbox)

@@ -17,6 +17,7 @@ func TestCleanTrafficRaisesNoAlarm(t *testing.T) {
 		t.Errorf("%d events were checked, want %d", report.Events, cfg.Events)
 	}
 	for _, b := range report.Alarms {
-		t.Errorf("false alarm: %s %s %s: expected %s, found %s", b.Class, b.Rule, b.EventKind, b.Expected.JSON(), b.Found.JSON())
+		t.Errorf("false alarm: %s %s %s: expected %s, found %s", b.Class, b.Rule, b.EventKind,
+			b.Expected.JSON(), b.Found.JSON())
 	}
 }

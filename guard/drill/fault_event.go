@@ -18,7 +18,7 @@ import (
 // wrong.
 
 // misled changes the event before it is written, and posts what the changed event asks for.
-func misled(change func(i *instance, e *event.Event)) func(context.Context, *instance, *Act) (ledger.TransferResult, error) {
+func misled(change func(i *instance, e *event.Event)) planting {
 	return func(ctx context.Context, i *instance, a *Act) (ledger.TransferResult, error) {
 		e := own(a.Event)
 		change(i, &e)
@@ -41,7 +41,7 @@ func own(e event.Event) event.Event {
 }
 
 // repeated performs the act and then does it again under another id.
-func repeated(change func(i *instance, e *event.Event)) func(context.Context, *instance, *Act) (ledger.TransferResult, error) {
+func repeated(change func(i *instance, e *event.Event)) planting {
 	return func(ctx context.Context, i *instance, a *Act) (ledger.TransferResult, error) {
 		if err := i.world.clean(ctx, a); err != nil {
 			return 0, err
@@ -166,7 +166,7 @@ func hugeAmount(i *instance, e *event.Event) {
 }
 
 // emitOnly writes a changed event and posts nothing for it.
-func emitOnly(change func(i *instance, e *event.Event)) func(context.Context, *instance, *Act) (ledger.TransferResult, error) {
+func emitOnly(change func(i *instance, e *event.Event)) planting {
 	return func(_ context.Context, i *instance, a *Act) (ledger.TransferResult, error) {
 		e := own(a.Event)
 		change(i, &e)

@@ -16,7 +16,7 @@ import (
 // something else.
 
 // spoiled emits the act's event and posts its order as spoil leaves it.
-func spoiled(spoil func(i *instance, a *Act)) func(context.Context, *instance, *Act) (ledger.TransferResult, error) {
+func spoiled(spoil func(i *instance, a *Act)) planting {
 	return func(ctx context.Context, i *instance, a *Act) (ledger.TransferResult, error) {
 		i.emit(a.Event)
 		spoil(i, a)

@@ -24,10 +24,13 @@ type fault struct {
 	// alone keeps other acts waiting while the fault is planted and found: what it stops is shared.
 	alone bool
 	// plant does the wrong thing in the act's place. It returns what the ledger said.
-	plant func(ctx context.Context, i *instance, a *Act) (ledger.TransferResult, error)
+	plant planting
 	// mend undoes what would stand in the way of the rest of the drill.
 	mend func(i *instance)
 }
+
+// planting commits a fault in the place of an act, and returns what the ledger said.
+type planting func(ctx context.Context, i *instance, a *Act) (ledger.TransferResult, error)
 
 // instance is one fault on its way: a loan of its own, of a product of its own, that lives soundly
 // up to the fault.
@@ -56,10 +59,11 @@ type instance struct {
 	heard     clock.Instant
 	also      map[guard.Class]int // other alarms that it raised
 	leaked    money.Amount
-	fled      money.Amount // what tried to leave
+	open      money.Amount // what could have left
 	flight    bool         // money was moved on, as far as it went
 	stopped   clock.Duration
 	hasStop   bool
+	unstopped string // why the stop is not in force
 }
 
 func newInstance(f *fault, w *world, seed uint64, number int, start clock.Date) *instance {
@@ -190,11 +194,11 @@ func (i *instance) flee(ctx context.Context, from ident.ID, amount uint64) error
 	away := ident.Derive("drill", "away", i.product)
 	err := i.world.create(ctx, []ledger.Account{{ID: away, Ledger: 156, Code: 9001}})
 	part := max(amount/20, 1)
+	i.open = minor(amount)
 	for n := 0; err == nil && n < 20; n++ {
 		t := ledger.Transfer{ID: ident.Derive("drill", "flight", i.product, strconv.Itoa(n)),
 			DebitAccountID: from, CreditAccountID: away, Amount: minor(part), Ledger: 156, Code: 9001}
 		i.transfers[t.ID] = true
-		increase(&i.fled, t.Amount)
 		var result ledger.TransferResult
 		result, err = i.world.carry(ctx, nil, []ledger.Transfer{t})
 		if err != nil || result != ledger.TransferOK {

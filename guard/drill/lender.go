@@ -77,7 +77,7 @@ func (l *Lender) Day(on clock.Date, applications int) []Act {
 
 func (l *Lender) advance() {
 	b := l.loans[0]
-	if !l.single && l.rng.IntN(40) == 0 && !b.written { // the service was down: this is made good some days later
+	if !l.single && l.rng.IntN(40) == 0 && !b.written { // the service was down, and makes good later
 		b.wake = l.today.AddDays(1 + l.rng.IntN(9))
 		heap.Fix(&l.loans, 0)
 		return

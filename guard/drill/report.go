@@ -31,6 +31,8 @@ type Report struct {
 	P50Millis  float64 `json:"p50_millis"`
 	P99Millis  float64 `json:"p99_millis"`
 	StopMillis float64 `json:"stop_p99_millis"` // from the alarm to the stop in force
+	Unstopped  int     `json:"unstopped"`       // caught, and the stop did not come into force
+	Disk       bool    `json:"disk"`            // the ledger's journal was on a disk
 	Seconds    float64 `json:"seconds"`
 	Absent     []Gap   `json:"absent"` // classes of the taxonomy that a drill does not plant
 }
@@ -45,9 +47,10 @@ type ClassReport struct {
 	Missed    int     `json:"missed"`
 	P50Millis float64 `json:"p50_millis"`
 	P99Millis float64 `json:"p99_millis"`
-	// Leaked is what was moved on before the stop was in force, in minor units, of Fled in all that
-	// tried; both are empty where no money could run.
+	// Leaked is what was moved on before the stop was in force, in minor units, of the sum AtRisk
+	// that lay open; both are empty where no money could run.
 	Leaked      string   `json:"leaked,omitempty"`
+	AtRisk      string   `json:"at_risk,omitempty"`
 	Faults      []string `json:"faults"`
 	MissedNames []string `json:"missed_names,omitempty"`
 	Also        []string `json:"also,omitempty"` // other classes that the same faults raised
@@ -73,7 +76,7 @@ func (r *Report) Passed() bool { return r.Missed == 0 && r.FalseAlarms == 0 }
 
 // report sums up the run.
 func (d *drill) report() *Report {
-	r := &Report{Seed: d.cfg.Seed, Instances: d.cfg.Instances, CleanActs: d.clean,
+	r := &Report{Seed: d.cfg.Seed, Disk: d.cfg.Ledger != nil, Instances: d.cfg.Instances, CleanActs: d.clean,
 		Events: d.world.outbox.len(), FalseAlarms: len(d.false),
 		Seconds: float64(d.ended.Sub(d.began)/clock.Millisecond) / 1000}
 	var all, stops []clock.Duration
@@ -93,7 +96,10 @@ func (d *drill) report() *Report {
 		if i.caught != nil {
 			all = append(all, i.latency())
 		}
-		if i.hasStop {
+		switch {
+		case i.unstopped != "":
+			r.Unstopped++
+		case i.hasStop:
 			stops = append(stops, max(0, i.stopped))
 		}
 	}
@@ -112,7 +118,7 @@ func (d *drill) report() *Report {
 func (d *drill) class(info guard.ClassInfo) *ClassReport {
 	c := &ClassReport{Class: info.Class.String(), Title: info.Title}
 	var waits []clock.Duration
-	var leaked money.Amount
+	var leaked, open money.Amount
 	var fled bool
 	also := map[guard.Class]int{}
 	for _, i := range d.instances {
@@ -137,6 +143,7 @@ func (d *drill) class(info guard.ClassInfo) *ClassReport {
 		if i.flight {
 			fled = true
 			increase(&leaked, i.leaked)
+			increase(&open, i.open)
 		}
 		for class, n := range i.also {
 			also[class] += n
@@ -147,7 +154,7 @@ func (d *drill) class(info guard.ClassInfo) *ClassReport {
 	}
 	c.P50Millis, c.P99Millis = millis(waits, 50), millis(waits, 99)
 	if fled {
-		c.Leaked = leaked.String()
+		c.Leaked, c.AtRisk = leaked.String(), open.String()
 	}
 	for _, other := range guard.Classes() {
 		if n := also[other.Class]; n > 0 {
@@ -175,7 +182,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 		c := &r.Classes[i]
 		leaked := "-"
 		if c.Leaked != "" {
-			leaked = c.Leaked
+			leaked = c.Leaked + " of " + c.AtRisk
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%s\n", c.Class, c.Title, c.Planted,
 			c.Prevented, c.Caught, c.Missed, c.P50Millis, c.P99Millis, leaked)
@@ -192,8 +199,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 // Sentence says in words what came of the drill.
 func (r *Report) Sentence() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d classes, %d instances, %d missed, %d false alarms in %d clean acts; alarm p99 %.0f ms, stop p99 %.0f ms (seed %d, %.0f s)",
-		len(r.Classes), r.Planted, r.Missed, r.FalseAlarms, r.CleanActs, r.P99Millis, r.StopMillis, r.Seed, r.Seconds)
+	fmt.Fprintf(&b, "%d classes, %d instances, %d missed, %d false alarms in %d clean acts; ",
+		len(r.Classes), r.Planted, r.Missed, r.FalseAlarms, r.CleanActs)
+	fmt.Fprintf(&b, "alarm p99 %.0f ms, stop p99 %.0f ms (seed %d, %.0f s)", r.P99Millis,
+		r.StopMillis, r.Seed, r.Seconds)
 	for _, f := range r.False {
 		fmt.Fprintf(&b, "\nfalse alarm: class %s, rule %s, %s: expected %s, found %s", f.Class, f.Rule,
 			f.Event, f.Expected, f.Found)
@@ -239,7 +248,7 @@ Seed {{.Seed}}, {{printf "%.0f" .Seconds}} s.</p>
 {{range .Classes}}<tr><td>{{.Class}}</td><td>{{.Title}}<small>{{range $i, $f := .Faults}}{{if $i}}; {{end}}{{$f}}{{end}}</small></td>
 <td>{{.Planted}}</td><td>{{.Prevented}}</td><td>{{.Caught}}</td>
 <td{{if .Missed}} class="bad"{{end}}>{{.Missed}}</td>
-<td>{{printf "%.1f" .P50Millis}}</td><td>{{printf "%.1f" .P99Millis}}</td><td>{{.Leaked}}</td></tr>
+<td>{{printf "%.1f" .P50Millis}}</td><td>{{printf "%.1f" .P99Millis}}</td><td>{{if .Leaked}}{{.Leaked}} of {{.AtRisk}}{{end}}</td></tr>
 {{end}}</tbody></table>
 {{if .False}}<h2>False alarms</h2><ul>{{range .False}}<li>class {{.Class}}, rule {{.Rule}}, {{.Event}}</li>{{end}}</ul>{{end}}
 {{if .Absent}}<h2>Not planted</h2><ul>{{range .Absent}}<li>{{.Class}} {{.Title}}</li>{{end}}</ul>{{end}}

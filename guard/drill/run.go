@@ -1,9 +1,9 @@
 // Package drill plants faults and measures what becomes of them.
 //
-// A drill runs a real ledger on disk and a real guard that freezes, and sends clean traffic through
-// both: a lender that does everything right. Into it it mixes faults, each in a loan of its own at a
-// random turn of its life: code that posts wrongly, a service whose rules are wrong, a ledger whose
-// answers are. For each class of loss it counts what the ledger refused at once, what the guard
+// A drill runs a real ledger and a real guard that freezes, and sends clean traffic through both: a
+// lender that does everything right. Into that it mixes faults, each in a loan of its own at a random
+// turn of its life: code that posts wrongly, a service whose rules are wrong, a ledger whose answers
+// are. For each class of loss it counts what the ledger refused at once, what the guard
 // found, how soon, what got away before the stop, and what was missed. An alarm that belongs to no
 // fault is a false one.
 //
@@ -39,8 +39,10 @@ type Config struct {
 	Seed      uint64
 	Instances int           // of each class; zero means 10
 	Classes   []guard.Class // empty means all that can be planted
-	// Dir is where the drill's ledger and guard live; empty makes a directory and removes it.
+	// Dir is where the drill's guard lives; empty makes a directory and removes it.
 	Dir string
+	// Ledger is where the faults are posted; nil is the ledger's core in memory, without a disk.
+	Ledger Ledger
 	// PerDay is how many loans of clean traffic begin on each business day; zero means 3.
 	PerDay int
 	// Blind are rules of the guard switched off: then the drill must miss.
@@ -48,6 +50,8 @@ type Config struct {
 	// Progress, where given, is told how many of how many instances have been planted.
 	Progress func(planted, total int)
 	Log      *slog.Logger // nil is silence
+
+	patience clock.Duration // the wait for the last alarms; zero means lastWait
 }
 
 // Limits.
@@ -98,7 +102,8 @@ func choose(cfg *Config) ([]fault, error) {
 		cfg.Instances = 10
 	}
 	if cfg.Instances > instancesMax {
-		return nil, errs.New(errs.Invalid, "drill.run: %d instances, the limit is %d", cfg.Instances, instancesMax)
+		return nil, errs.New(errs.Invalid, "drill.run: %d instances, the limit is %d",
+			cfg.Instances, instancesMax)
 	}
 	if cfg.PerDay <= 0 {
 		cfg.PerDay = 3
@@ -300,8 +305,8 @@ func (d *drill) plantAlone(ctx context.Context, i *instance) error {
 		return err
 	}
 	d.waitFor(ctx, aloneWait, func() bool { return i.caught != nil || i.prevented })
-	if i.caught != nil {
-		d.world.frozen(ctx, i.caught.ID)
+	if i.caught != nil && len(i.caught.Stops) > 0 {
+		i.noteStop(ctx)
 	}
 	if i.fault.mend != nil {
 		i.fault.mend(i)
@@ -356,7 +361,11 @@ func (d *drill) waitFor(ctx context.Context, most clock.Duration, holds func() b
 
 // waitAll waits for the alarms of all faults, mends what is left, and waits for false ones.
 func (d *drill) waitAll(ctx context.Context) {
-	d.waitFor(ctx, drillDeadline+lastWait, func() bool {
+	patience := d.cfg.patience
+	if patience == 0 {
+		patience = lastWait
+	}
+	d.waitFor(ctx, drillDeadline+patience, func() bool {
 		for _, i := range d.instances {
 			if i.caught == nil && !i.prevented {
 				return false
@@ -368,12 +377,18 @@ func (d *drill) waitAll(ctx context.Context) {
 		if i.fault.mend != nil {
 			i.fault.mend(i)
 		}
-		if i.caught != nil && len(i.caught.Stops) > 0 && i.fault.class != 904 {
-			at, inForce := d.world.frozen(ctx, i.caught.ID)
-			i.hasStop, i.stopped = inForce, at.Sub(i.heard)
+		if i.caught != nil && len(i.caught.Stops) > 0 && !i.fault.alone {
+			i.noteStop(ctx)
 		}
 	}
 	d.waitFor(ctx, drillDeadline+clock.Second, func() bool { return false })
+}
+
+// noteStop waits for the stop of a caught fault and notes when it came into force.
+func (i *instance) noteStop(ctx context.Context) {
+	at, why := i.world.frozen(ctx, i.caught.ID)
+	i.unstopped = why
+	i.hasStop, i.stopped = at != 0, at.Sub(i.heard)
 }
 
 // missed reports whether the fault was neither refused nor found.

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -14,15 +15,14 @@ import (
 	"surety/guard/client"
 	"surety/guard/engine"
 	"surety/ledger"
-	"surety/ledger/replica"
 	"surety/sys/wallclock"
 )
 
-// world is what a drill runs in: a ledger on disk, an outbox, and a guard that reads both and
-// freezes for real.
+// world is what a drill runs in: a ledger, an outbox, and a guard that reads both and freezes for
+// real.
 type world struct {
 	clock  wallclock.Clock
-	ledger *replica.Replica
+	ledger Ledger
 	book   *book
 	outbox *outbox
 	guard  *engine.Engine
@@ -51,12 +51,12 @@ const (
 
 func openWorld(ctx context.Context, cfg *Config, log *slog.Logger) (*world, error) {
 	w := &world{clock: wallclock.System(), news: make(chan struct{}), created: map[ident.ID]bool{}}
-	l, err := replica.Open(ctx, replica.Config{Dir: filepath.Join(cfg.Dir, "ledger")},
-		replica.Deps{Log: log})
-	if err != nil {
-		return nil, errs.Wrap(err, "drill.open")
+	w.ledger = cfg.Ledger
+	if w.ledger == nil {
+		w.ledger = newMemory(w.clock)
 	}
-	w.ledger, w.book, w.outbox = l, newBook(l), newOutbox(w.clock.Now)
+	w.book, w.outbox = newBook(w.ledger), newOutbox(w.clock.Now)
+	var err error
 	w.guard, err = engine.Open(ctx, engine.Config{
 		Dir: filepath.Join(cfg.Dir, "guard"),
 		Limits: guard.Limits{PostingDeadline: drillDeadline, OrphanGrace: drillGrace,
@@ -64,7 +64,6 @@ func openWorld(ctx context.Context, cfg *Config, log *slog.Logger) (*world, erro
 		SweepEvery: drillSweep, AccountFreezes: 1 << 20, CodeFreezes: 1 << 20, Blind: cfg.Blind,
 	}, engine.Deps{Outbox: w.outbox, Ledger: w.book, Clock: w.clock, Log: log, Alarm: w.hear})
 	if err != nil {
-		_ = l.Close() // the error above says more
 		return nil, errs.Wrap(err, "drill.open")
 	}
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -73,16 +72,10 @@ func openWorld(ctx context.Context, cfg *Config, log *slog.Logger) (*world, erro
 	return w, nil
 }
 
-// close stops the guard and then the ledger.
+// close stops the guard.
 func (w *world) close() error {
 	w.stop()
-	err := <-w.done
-	for _, end := range [...]func() error{w.guard.Close, w.ledger.Close} {
-		if e := end(); err == nil {
-			err = e
-		}
-	}
-	return err
+	return errors.Join(<-w.done, w.guard.Close())
 }
 
 // hear notes an alarm.
@@ -181,7 +174,8 @@ func (w *world) withdraw(e *event.Event) {
 }
 
 // operators are the two people who release what a drill froze.
-var operators = [2]ident.ID{ident.Derive("actor", "drill operator"), ident.Derive("actor", "drill second operator")}
+var operators = [2]ident.ID{ident.Derive("actor", "drill operator"),
+	ident.Derive("actor", "drill second operator")}
 
 // thaw releases every code and ledger that is frozen, in two people's names, so that the drill can
 // go on.
@@ -205,21 +199,26 @@ func (w *world) thaw(ctx context.Context) error {
 	return nil
 }
 
-// frozen waits until a breach's stops are in force, at most a second, and returns when.
-func (w *world) frozen(ctx context.Context, breach ident.ID) (clock.Instant, bool) {
+// frozen waits until nothing of a breach's stops is on its way any more, at most a second, and
+// returns when the first came into force, or why none did.
+func (w *world) frozen(ctx context.Context, breach ident.ID) (at clock.Instant, why string) {
 	for range 200 {
 		b, err := w.guard.Breach(ctx, breach)
-		if err == nil {
-			for _, s := range b.Stops {
-				if s.Outcome == client.StopInForce {
-					return s.TakenAt, true
-				}
+		planned := err != nil
+		for _, s := range b.Stops {
+			switch s.Outcome {
+			case client.StopInForce:
+				return s.TakenAt, ""
+			case client.StopPlanned:
+				planned = true
+			default:
+				why = s.Outcome + " " + s.Detail
 			}
-			if len(b.Stops) == 0 {
-				return 0, false
-			}
+		}
+		if !planned {
+			return 0, why
 		}
 		w.pause(ctx, 5*clock.Millisecond)
 	}
-	return 0, false
+	return 0, "no answer"
 }

@@ -45,7 +45,8 @@ func (e *Engine) publish(ctx context.Context) {
 
 // tile is one invariant on the board. What the streams show is as fresh as the streams are read to
 // their ends, whether or not anything came; what a sweep shows is as fresh as the sweep.
-func (e *Engine) tile(info guard.InvariantInfo, tally store.Tally, h health, now clock.Instant) client.Invariant {
+func (e *Engine) tile(info guard.InvariantInfo, tally store.Tally, h health,
+	now clock.Instant) client.Invariant {
 	count := e.checker.Counts(info.Invariant)
 	t := client.Invariant{Name: info.Name, Title: info.Title, Checked: count.Checked,
 		Money: count.Money, CanaryAt: h.canary, CheckedAt: h.through, StaleAfter: 5 * clock.Second}

@@ -205,7 +205,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.Go(func() { _ = readers[0].Run(inner, outbox) }) // ends with the context only
 	group.Go(func() { _ = readers[1].Run(inner, feed) })
 	group.Go(func() { _ = e.taker.Run(inner) })
-	err := e.resume(ctx)
+	err := e.resume(context.WithoutCancel(ctx))
 	if err == nil {
 		e.setRunning(true)
 		err = e.loop(ctx, outbox, feed)

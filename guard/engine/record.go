@@ -191,13 +191,16 @@ func (e *Engine) MoneyOutAllowed() error {
 	case !e.running:
 		return errs.New(errs.Unavailable, "guard.money_out: the guard is not running")
 	case now.Sub(e.health.through) > limit:
-		return errs.New(errs.Unavailable, "guard.money_out: events and postings are checked up to %d ms ago, the limit is %d ms",
+		return errs.New(errs.Unavailable,
+			"guard.money_out: events and postings are checked up to %d ms ago, the limit is %d ms",
 			now.Sub(e.health.through)/clock.Millisecond, limit/clock.Millisecond)
 	case now.Sub(e.health.canary) > limit:
-		return errs.New(errs.Unavailable, "guard.money_out: the planted faults were last found %d ms ago, the limit is %d ms",
+		return errs.New(errs.Unavailable,
+			"guard.money_out: the planted faults were last found %d ms ago, the limit is %d ms",
 			now.Sub(e.health.canary)/clock.Millisecond, limit/clock.Millisecond)
 	case e.health.withheld != 0:
-		return errs.New(errs.Unavailable, "guard.money_out: stops are withheld, since there were too many in a minute: resolve the open breaches")
+		return errs.New(errs.Unavailable,
+			"guard.money_out: stops are withheld, too many in a minute: resolve the open breaches")
 	}
 	return nil
 }

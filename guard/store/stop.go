@@ -67,7 +67,8 @@ func (s *Store) Unfinished(ctx context.Context) (list []ledger.Freeze, _ error) 
 }
 
 // FinishStop notes what became of a planned stop.
-func (s *Store) FinishStop(ctx context.Context, freeze ident.ID, outcome, detail string, at clock.Instant) error {
+func (s *Store) FinishStop(ctx context.Context, freeze ident.ID, outcome, detail string,
+	at clock.Instant) error {
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE stops SET outcome = ?, detail = ?, taken_at = ?
 			WHERE freeze = ? AND outcome = 'planned'`, outcome, detail, int64(at), blob(freeze))
@@ -88,9 +89,11 @@ func (s *Store) EndStop(ctx context.Context, freeze ident.ID, outcome string, at
 
 // RequestRelease notes that a person asks for the release of a stop in force. Kinds NotFound;
 // Refused where the stop is not in force or was asked for already; Invalid without a reason.
-func (s *Store) RequestRelease(ctx context.Context, freeze, actor ident.ID, reason string, at clock.Instant) error {
+func (s *Store) RequestRelease(ctx context.Context, freeze, actor ident.ID, reason string,
+	at clock.Instant) error {
 	if reason == "" || len(reason) > noteMax {
-		return errs.New(errs.Invalid, "guard.release: a reason of %d bytes, want 1 to %d", len(reason), noteMax)
+		return errs.New(errs.Invalid, "guard.release: a reason of %d bytes, want 1 to %d", len(reason),
+			noteMax)
 	}
 	p, err := s.Stop(ctx, freeze)
 	switch {
