@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"strconv"
+	"strings"
 
 	"surety/api/event"
 	"surety/base/clock"
@@ -103,6 +104,13 @@ func (s *Subject) ContractEvent(c *lending.Contract, decision ident.ID, at clock
 		"apr_us_micro_percent": strconv.FormatUint(c.APRUS.MicroPercent(), 10),
 		"first_due":            c.FirstDue().String(),
 		"disbursed_on":         c.Offer.Start.String(),
+		// The terms that later events follow from, so that a reader can compute them again.
+		"rounding":             c.Product.Rounding.String(),
+		"overdue_interest":     c.Product.OverdueInterest.String(),
+		"early_repayment":      c.Product.EarlyRepayment.String(),
+		"allocation":           allocationText(&c.Product),
+		"penalty_rate_percent": c.Product.PenaltyRate.String(),
+		"penalty_day_count":    c.Product.PenaltyDayCount.String(),
 	}
 	for i := range c.Schedule.Rows {
 		row := &c.Schedule.Rows[i]
@@ -110,6 +118,15 @@ func (s *Subject) ContractEvent(c *lending.Contract, decision ident.ID, at clock
 			Interest: row.Interest, Principal: row.Principal})
 	}
 	return e
+}
+
+// allocationText returns the order in which a repayment pays what is due, with commas.
+func allocationText(p *lending.Product) string {
+	names := make([]string, len(p.Allocation))
+	for i, component := range p.Allocation {
+		names[i] = component.String()
+	}
+	return strings.Join(names, ",")
 }
 
 // CancelEvent returns the event that withdraws another, which the ledger refused.
