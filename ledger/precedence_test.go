@@ -82,7 +82,7 @@ func TestAccountPrecedence(t *testing.T) {
 			{AccountImportedEventExpected, func(a *Account) { a.Flags, a.ID = AccountImported, id(900) }},
 			{AccountImportedEventTimestampOutOfRange, nil},
 		}},
-		"exists": {Account{ID: id(900), Flags: AccountImported &^ AccountImported, Ledger: 9, Code: 9,
+		"exists": {Account{ID: id(900), Ledger: 9, Code: 9,
 			DebitsPending: money.Minor(1)}, false, []accountRow{
 			{AccountExistsWithDifferentFlags, func(a *Account) { a.Flags = AccountHistory }},
 			{AccountExistsWithDifferentUserData128, func(a *Account) { a.UserData128 = id(1) }},

@@ -69,7 +69,6 @@ type importer struct {
 	accounts  []ledger.Account
 	transfers []ledger.Transfer
 	names     []Name
-	first     uint64 // line of the first record gathered
 	lines     []uint64
 
 	stamps  stamps

@@ -1,11 +1,9 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"testing"
 
 	"surety/base/errs"
@@ -139,18 +137,6 @@ func same(got, want []text) error {
 func newHarness(t testing.TB) (*harness, *vfs.Memory) {
 	fs := vfs.NewMemory()
 	return &harness{t: t, fs: fs, options: small}, fs
-}
-
-// testLog sends warnings to the test's own log.
-func testLog(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(testWriter{t}, nil))
-}
-
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(string(bytes.TrimSpace(p)))
-	return len(p), nil
 }
 
 func wantKind(t testing.TB, err error, kind errs.Kind) {
