@@ -2,70 +2,114 @@ package replica
 
 import (
 	"context"
-	"sync"
+	"slices"
 	"testing"
 
+	"surety/base/clock"
 	"surety/base/ident"
 	"surety/base/money"
 	"surety/ledger"
+	"surety/sys/wallclock"
 )
 
-func benchOpen(b *testing.B) *Replica {
-	r, err := Open(context.Background(), Config{Dir: b.TempDir()}, Deps{})
+// million is a ledger of 10,000 accounts and a million transfers on the real disk.
+func million(b *testing.B) *Replica {
+	b.Helper()
+	ctx := context.Background()
+	r, err := Open(ctx, Config{Dir: b.TempDir(), SnapshotBytes: 1 << 40}, Deps{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	accounts := make([]ledger.Account, 0, 10_000)
-	for i := range 10_000 {
-		accounts = append(accounts, ledger.Account{ID: ident.ID{Lo: uint64(i + 1)}, Ledger: 840, Code: 1})
-	}
-	for len(accounts) > 0 {
-		n := min(len(accounts), ledger.BatchMax)
-		if _, err := r.CreateAccounts(context.Background(), accounts[:n]); err != nil {
+	accounts := make([]ledger.Account, 5000)
+	for half := range uint64(2) {
+		for i := range accounts {
+			accounts[i] = ledger.Account{ID: id(half*5000 + uint64(i) + 1), Ledger: eur, Code: 1}
+		}
+		if _, err := r.CreateAccounts(ctx, accounts); err != nil {
 			b.Fatal(err)
 		}
-		accounts = accounts[n:]
+	}
+	batch := make([]ledger.Transfer, 8000)
+	for n := range uint64(125) {
+		for i := range batch {
+			number := n*8000 + uint64(i)
+			batch[i] = benchTransfer(number + 1)
+		}
+		if results, err := r.CreateTransfers(ctx, batch); err != nil || results[0] != ledger.TransferOK {
+			b.Fatal(results[0], err)
+		}
 	}
 	return r
 }
 
-func benchTransfers(b *testing.B, callers, batch int) {
-	r := benchOpen(b)
-	var wg sync.WaitGroup
-	b.ResetTimer()
-	per := b.N/callers/batch + 1
-	for c := range callers {
-		wg.Go(func() {
-			x := uint64(c)*7919 + 1
-			transfers := make([]ledger.Transfer, batch)
-			id := uint64(0)
-			for range per {
-				for i := range transfers {
-					x = x*6364136223846793005 + 1442695040888963407
-					d := x>>33%10_000 + 1
-					id++
-					transfers[i] = ledger.Transfer{ID: ident.ID{Hi: uint64(c + 1), Lo: id},
-						DebitAccountID:  ident.ID{Lo: d},
-						CreditAccountID: ident.ID{Lo: d%10_000 + 1}, Amount: money.Minor(1), Ledger: 840, Code: 1}
-				}
-				results, err := r.CreateTransfers(context.Background(), transfers)
-				if err != nil || results[0] != 0 {
-					b.Error(results[0], err)
-					return
-				}
-			}
-		})
+func benchTransfer(n uint64) ledger.Transfer {
+	return ledger.Transfer{ID: id(n), DebitAccountID: id(n*7919%10_000 + 1), UserData128: id(n / 3),
+		CreditAccountID: id((n*7919+1)%10_000 + 1), Amount: money.Minor(1), Ledger: eur, Code: 1}
+}
+
+// BenchmarkDuringSnapshot measures single transfers of one caller while a snapshot of a million is
+// being written, and while none is: the difference is what a snapshot costs.
+func BenchmarkDuringSnapshot(b *testing.B) {
+	r := million(b)
+	next := uint64(2_000_000)
+	call := func() clock.Duration {
+		next++
+		began := r.clock.Now()
+		if _, err := r.CreateTransfers(context.Background(), []ledger.Transfer{benchTransfer(next)}); err != nil {
+			b.Fatal(err)
+		}
+		return r.clock.Now().Sub(began)
 	}
-	wg.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(per*callers*batch)/b.Elapsed().Seconds(), "transfers/s")
+	report := func(b *testing.B, times []clock.Duration) {
+		slices.Sort(times)
+		b.ReportMetric(float64(len(times)), "calls")
+		b.ReportMetric(float64(times[len(times)/2])/1e3, "p50-us")
+		b.ReportMetric(float64(times[len(times)*99/100])/1e3, "p99-us")
+		b.ReportMetric(float64(times[len(times)-1])/1e3, "max-us")
+	}
+	b.Run("quiet", func(b *testing.B) {
+		for b.Loop() {
+			var times []clock.Duration
+			for range 3000 {
+				times = append(times, call())
+			}
+			report(b, times)
+		}
+	})
+	b.Run("snapshot", func(b *testing.B) {
+		for b.Loop() {
+			before := r.lastSnapshot()
+			r.keeper.busy.Store(true)
+			r.keeper.want.Store(true)
+			var times []clock.Duration
+			for r.lastSnapshot() == before {
+				times = append(times, call())
+			}
+			report(b, times)
+		}
+	})
 	if err := r.Close(); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func BenchmarkTransfers(b *testing.B) {
-	b.Run("callers=1/batch=1", func(b *testing.B) { benchTransfers(b, 1, 1) })
-	b.Run("callers=64/batch=1", func(b *testing.B) { benchTransfers(b, 64, 1) })
-	b.Run("callers=3/batch=8190", func(b *testing.B) { benchTransfers(b, 3, 8190) })
+// BenchmarkOpen measures a start after a clean end with a million transfers.
+func BenchmarkOpen(b *testing.B) {
+	r := million(b)
+	if err := r.Close(); err != nil {
+		b.Fatal(err)
+	}
+	config := r.config
+	config.Journal.ID = ident.ID{}
+	for b.Loop() {
+		again, err := Open(context.Background(), config, Deps{Clock: wallclock.System()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := again.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
 }

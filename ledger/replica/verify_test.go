@@ -54,9 +54,13 @@ func TestVerifyWithoutTheBeginning(t *testing.T) {
 	w.config.Journal.Retain = 1
 	w.mustOpen()
 	h := &history{load: newLoad(4, 0)}
-	for range 400 {
+	for i := range 400 {
 		if err := h.step(w.r); err != nil {
 			t.Fatal(err)
+		}
+		if i%130 == 129 { // each close leaves a snapshot, and two of them let go of segments
+			w.mustClose()
+			w.mustOpen()
 		}
 	}
 	w.mustClose()
