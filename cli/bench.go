@@ -53,11 +53,14 @@ durations in nanoseconds.`,
 	c.Flags().IntVar(&config.Rate, "rate", 200, "applications a second")
 	c.Flags().DurationVar(&duration, "duration", 30*time.Second, "how long to send them")
 	c.Flags().IntVar(&config.Workers, "workers", 64, "connections")
-	c.Flags().Uint64Var(&config.Seed, "seed", uint64(wallclock.System().Now()), "of the applicants")
+	c.Flags().Uint64Var(&config.Seed, "seed", 0, "of the applicants (0: new ones each time)")
 	c.Flags().StringVar(&keep, "in", "",
 		"directory for the node's data, kept afterwards (default: a temporary one)")
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
 		config.Duration = clock.Duration(duration)
+		if config.Seed == 0 {
+			config.Seed = uint64(wallclock.System().Now())
+		}
 		model, err := merchant.Shipped(score.KindCard)
 		if err != nil {
 			return err

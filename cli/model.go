@@ -28,14 +28,19 @@ type dataSet struct {
 }
 
 func (d *dataSet) flags(c *cobra.Command) {
-	c.Flags().StringVar(&d.file, "data", "", "CSV file with rows whose end is known")
-	c.Flags().StringVar(&d.mapping, "mapping", merchant.MappingName,
-		"how columns become features: "+strings.Join(frame.Shipped(), ", ")+", or a YAML file")
+	d.fileFlags(c, "CSV file with rows whose end is known")
 	c.Flags().BoolVar(&d.synthetic, "synthetic", false,
 		"use the synthetic merchants instead of --data")
 	c.Flags().IntVar(&d.rows, "rows", merchant.TrainingRows, "synthetic merchants to make")
 	c.Flags().Uint64Var(&d.seed, "seed", merchant.TrainingSeed,
 		"seed of the synthetic merchants and of fitting")
+}
+
+// fileFlags are the flags of a command that reads a file and nothing else.
+func (d *dataSet) fileFlags(c *cobra.Command, about string) {
+	c.Flags().StringVar(&d.file, "data", "", about)
+	c.Flags().StringVar(&d.mapping, "mapping", merchant.MappingName,
+		"how columns become features: "+strings.Join(frame.Shipped(), ", ")+", or a YAML file")
 	must(c.RegisterFlagCompletionFunc("mapping",
 		cobra.FixedCompletions(frame.Shipped(), cobra.ShellCompDirectiveDefault)))
 }
@@ -308,9 +313,10 @@ With -o json, one object a line {row, points, pd_ppm, score}.`,
 	}
 	var data dataSet
 	var model string
-	data.flags(c)
+	data.fileFlags(c, "CSV file with the rows")
 	c.Flags().StringVar(&model, "model", "", "model file")
 	must(c.MarkFlagRequired("model"))
+	must(c.MarkFlagRequired("data"))
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
 		m, err := readModel(model)
 		if err != nil {
