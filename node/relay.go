@@ -190,12 +190,29 @@ func verdictEntries(from guardclient.Guard) func(context.Context, uint64, int) (
 		entries := make([]evidence.Entry, len(batches))
 		for i := range batches {
 			b := &batches[i]
+			payload, err := verdictPayload(b.Body)
+			if err != nil {
+				return nil, err
+			}
 			entries[i] = evidence.Entry{Source: sourceGuard, SourceSeq: b.Seq, Part: "guard",
-				Kind: "guard.verdicts", At: b.At, Payload: b.Body,
+				Kind: "guard.verdicts", At: b.At, Payload: payload,
 				Subjects: b.Subjects[:min(len(b.Subjects), evidence.MaxSubjects)]}
 		}
 		return entries, nil
 	}
+}
+
+// verdictPayload returns what the log keeps of a batch of verdicts: the batch itself, or its digest
+// where breaches with long records make it larger than a payload may be.
+func verdictPayload(body []byte) ([]byte, error) {
+	if len(body) <= evidence.MaxPayload {
+		return body, nil
+	}
+	payload, err := json.Marshal(struct {
+		Digest string `json:"sha256"`
+		Bytes  int    `json:"bytes"`
+	}{evidence.Digest(body).String(), len(body)})
+	return payload, errs.As(errs.Internal, err, "node.relay: verdicts")
 }
 
 // verdictPoll is how often the relay looks for verdicts, which are stored a few times a second.

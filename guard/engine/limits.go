@@ -11,8 +11,9 @@ const (
 	// share one sync of the disk.
 	flushAfter = 200 * clock.Millisecond
 
-	// flushMax bounds the verdicts of one batch: its JSON has some 300 KiB.
-	flushMax = 4096
+	// flushMax bounds the verdicts of one batch: its JSON has some 70 KiB, and a record of the
+	// evidence log can name every subject in it.
+	flushMax = 1000
 
 	// aheadMax is how many events and postings may wait for their other side before the stream
 	// that is ahead in time is paused.

@@ -25,6 +25,9 @@ const (
 // reasonMax bounds a reason in bytes.
 const reasonMax = 400
 
+// guardActor is in whose name the guard freezes; it keeps its words with the breach.
+var guardActor = ident.Derive("actor", "guard")
+
 // Freeze stops money in a scope, in the name of the caller.
 func (s *Service) Freeze(ctx context.Context,
 	request *connect.Request[ledgerv1.FreezeRequest],
@@ -231,6 +234,9 @@ func (s *Service) state(ctx context.Context, z *ledger.Freeze, status ledger.Fre
 		Reason: words.Metadata[metaReason], By: words.Metadata[metaBy],
 		At: formatInstant(z.Timestamp), ExpiresAt: formatInstant(z.ExpiresAt),
 		Breach: formatID(z.UserData128), State: "in_force",
+	}
+	if state.By == "" && z.Actor == guardActor {
+		state.By, state.Reason = "guard", "breach "+state.Breach
 	}
 	switch z.Scope {
 	case ledger.FreezeAccount:

@@ -92,18 +92,20 @@ func From(ctx context.Context) Principal {
 	return p
 }
 
-// Require returns nil where the caller of ctx may do what needs the role. Otherwise the error is
-// of kind Unauthorized for a caller without a name and Forbidden for one with.
-func Require(ctx context.Context, need Role) error {
+// Require returns nil where the caller of ctx may do what needs one of the roles. Otherwise the
+// error is of kind Unauthorized for a caller without a name and Forbidden for one with.
+func Require(ctx context.Context, oneOf ...Role) error {
 	p := From(ctx)
 	if p.Name == "" {
-		return errs.New(errs.Unauthorized, "access: this needs a token with role %s", need)
+		return errs.New(errs.Unauthorized, "access: this needs a token with role %s", listRoles(oneOf))
 	}
-	if !p.May(need) {
-		return errs.New(errs.Forbidden, "access: this needs role %s, %s has %s", need, p.Name,
-			listRoles(p.Roles))
+	for _, need := range oneOf {
+		if p.May(need) {
+			return nil
+		}
 	}
-	return nil
+	return errs.New(errs.Forbidden, "access: this needs role %s, %s has %s", listRoles(oneOf), p.Name,
+		listRoles(p.Roles))
 }
 
 func listRoles(roles []Role) string {

@@ -182,7 +182,7 @@ func TestLoopback(t *testing.T) {
 }
 
 func TestRulesAndRequire(t *testing.T) {
-	rules := Rules{"/a.v1.A/Read": Viewer, "/a.v1.A/Stop": Risk}
+	rules := Rules{"/a.v1.A/Read": {Viewer}, "/a.v1.A/Stop": {Risk}}
 	for _, row := range []struct {
 		who       Principal
 		procedure string

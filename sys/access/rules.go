@@ -8,8 +8,9 @@ import (
 	"surety/base/errs"
 )
 
-// Rules name the role that each procedure needs, by its full name ("/ledger.v1.Ledger/Lookup").
-type Rules map[string]Role
+// Rules name the roles of which each procedure needs one, by its full name
+// ("/ledger.v1.Ledger/Lookup").
+type Rules map[string][]Role
 
 // Interceptor returns what a Connect handler needs to keep the rules. It stands inside
 // edge.Interceptor, which gives its errors their codes.
@@ -21,7 +22,7 @@ func (rules Rules) check(ctx context.Context, procedure string) error {
 	if !named {
 		return errs.New(errs.Forbidden, "access: no rule opens %s", procedure)
 	}
-	return Require(ctx, need)
+	return Require(ctx, need...)
 }
 
 type ruled struct{ rules Rules }
