@@ -205,7 +205,12 @@ func TestSyncErrorStopsForEver(t *testing.T) {
 	h, fs := newHarness(t)
 	h.mustStart()
 	h.mustAppend(10)
-	fs.SetFault(vfs.FailOn(vfs.OpSync, 1, errs.New(errs.Internal, "input/output error")))
+	fs.SetFault(func(op vfs.Op) error { // of the segment, not of the next one's preparation
+		if op.Kind == vfs.OpSync && strings.Contains(op.Name, segmentName(1)) {
+			return errs.New(errs.Internal, "input/output error")
+		}
+		return nil
+	})
 	first := h.append(10)
 	if first == nil {
 		t.Fatal("a failed sync was acknowledged")
