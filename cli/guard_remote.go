@@ -20,8 +20,9 @@ func guardCommand(env *Env) *cobra.Command {
 		Long: `The guard holds what the services said they would do against what the ledger did, in real time,
 and stops a loss as it begins.`,
 		Example: `  surety guard status
-  surety guard breaches --state open`,
-	}, guardStatus(env), guardBreaches(env), guardBreach(env))
+  surety guard breaches --state open
+  surety guard drill`,
+	}, guardStatus(env), guardBreaches(env), guardBreach(env), guardDrill(env))
 }
 
 func (t *target) guard() (guardv1connect.GuardServiceClient, error) {

@@ -261,6 +261,17 @@ func (c *Checker) productFor(e *Event) uint32 {
 	return i
 }
 
+// Slept tells the checker that for a span nothing ran, neither it nor the services beside it: the
+// process was stopped, or its machine. What waits then waits that much longer: a posting is late by
+// the time in which it could have been made.
+func (c *Checker) Slept(span clock.Duration) {
+	c.missing.shift(span)
+	c.orphans.shift(span)
+	for i := range c.books.moving {
+		c.books.moving[i].since = c.books.moving[i].since.Add(span)
+	}
+}
+
 // checkGaps reports a stream in which an entry is missing although later ones are there.
 func (c *Checker) checkGaps() {
 	if since, gap := gapOf(&c.outbox, c.now, c.limits.GapMax); gap {

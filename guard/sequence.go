@@ -119,6 +119,13 @@ type queue[K any] struct {
 
 func (q *queue[K]) push(at clock.Instant, key K) { q.items = append(q.items, deadline[K]{at, key}) }
 
+// shift moves every deadline by a span.
+func (q *queue[K]) shift(by clock.Duration) {
+	for i := q.head; i < len(q.items); i++ {
+		q.items[i].at = q.items[i].at.Add(by)
+	}
+}
+
 // first returns the earliest, nil where there is none.
 func (q *queue[K]) first() *deadline[K] {
 	if q.head == len(q.items) {

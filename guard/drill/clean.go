@@ -3,6 +3,8 @@ package drill
 import (
 	"container/heap"
 	"context"
+	"fmt"
+	"io"
 	"math/rand/v2"
 
 	"surety/base/clock"
@@ -25,13 +27,26 @@ type CleanConfig struct {
 
 // CleanReport is what came of a clean run.
 type CleanReport struct {
-	Events   uint64 // checked
-	Postings uint64
-	Repeats  uint64 // deliveries that came again
-	Late     uint64 // deliveries held back
-	Checked  uint64 // events with the verdict that all is well
-	Alarms   []*guard.Breach
-	AlarmsN  int
+	Seed        uint64       `json:"seed"`
+	Events      uint64       `json:"events"` // checked
+	Postings    uint64       `json:"postings"`
+	Late        uint64       `json:"late"`    // deliveries held back, by up to a minute
+	Repeats     uint64       `json:"repeats"` // deliveries that came again
+	Checked     uint64       `json:"checked"` // events with the verdict that all is well
+	FalseAlarms int          `json:"false_alarms"`
+	False       []FalseAlarm `json:"false,omitempty"`
+}
+
+// WriteTable writes the report for a terminal.
+func (r *CleanReport) WriteTable(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%d clean events with %d postings, %d deliveries late and %d repeated: "+
+		"%d false alarms (seed %d)\n", r.Events, r.Postings, r.Late, r.Repeats, r.FalseAlarms, r.Seed)
+	for _, f := range r.False {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "false alarm: %s\n", &f)
+		}
+	}
+	return err
 }
 
 // alarmsKept bounds the alarms a report keeps in full: one is too many.
@@ -90,7 +105,7 @@ func newCleanRun(cfg CleanConfig) *cleanRun {
 	start := clock.MustDate(2023, 12, 20)
 	return &cleanRun{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0xc1ea)),
 		lender: NewLender(cfg.Seed, "clean", start, 4), state: ledger.NewState(ledger.Limits{}),
-		checker: guard.New(guard.Limits{}), report: &CleanReport{},
+		checker: guard.New(guard.Limits{}), report: &CleanReport{Seed: cfg.Seed},
 		now: clock.MustDate(2026, 1, 1).Instant()}
 }
 
@@ -208,9 +223,9 @@ func (r *cleanRun) step(in *guard.Input) {
 		case guard.Checked:
 			r.report.Checked++
 		case guard.Breached:
-			r.report.AlarmsN++
-			if len(r.report.Alarms) < alarmsKept {
-				r.report.Alarms = append(r.report.Alarms, v.Breach)
+			r.report.FalseAlarms++
+			if len(r.report.False) < alarmsKept {
+				r.report.False = append(r.report.False, falseAlarm(v.Breach))
 			}
 		}
 	}

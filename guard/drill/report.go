@@ -65,6 +65,17 @@ type FalseAlarm struct {
 	Found    json.RawMessage `json:"found"`
 }
 
+func falseAlarm(b *guard.Breach) FalseAlarm {
+	return FalseAlarm{b.Class.String(), b.Rule.String(), b.EventKind.String(),
+		json.RawMessage(b.Expected.JSON()), json.RawMessage(b.Found.JSON())}
+}
+
+// String returns the alarm in one line.
+func (f *FalseAlarm) String() string {
+	return fmt.Sprintf("class %s, rule %s, %s: expected %s, found %s", f.Class, f.Rule, f.Event,
+		f.Expected, f.Found)
+}
+
 // Gap is a class that is not planted, and why.
 type Gap struct {
 	Class string `json:"class"`
@@ -76,8 +87,8 @@ func (r *Report) Passed() bool { return r.Missed == 0 && r.FalseAlarms == 0 }
 
 // report sums up the run.
 func (d *drill) report() *Report {
-	r := &Report{Seed: d.cfg.Seed, Disk: d.cfg.Ledger != nil, Instances: d.cfg.Instances, CleanActs: d.clean,
-		Events: d.world.outbox.len(), FalseAlarms: len(d.false),
+	r := &Report{Seed: d.cfg.Seed, Disk: d.cfg.Ledger != nil, Instances: d.cfg.Instances,
+		CleanActs: d.clean, Events: d.world.outbox.len(), FalseAlarms: len(d.false),
 		Seconds: float64(d.ended.Sub(d.began)/clock.Millisecond) / 1000}
 	var all, stops []clock.Duration
 	for _, info := range guard.Classes() {
@@ -107,8 +118,7 @@ func (d *drill) report() *Report {
 	r.StopMillis = millis(stops, 99)
 	for _, b := range d.false {
 		if len(r.False) < alarmsKept {
-			r.False = append(r.False, FalseAlarm{b.Class.String(), b.Rule.String(), b.EventKind.String(),
-				json.RawMessage(b.Expected.JSON()), json.RawMessage(b.Found.JSON())})
+			r.False = append(r.False, falseAlarm(b))
 		}
 	}
 	return r
@@ -204,8 +214,7 @@ func (r *Report) Sentence() string {
 	fmt.Fprintf(&b, "alarm p99 %.0f ms, stop p99 %.0f ms (seed %d, %.0f s)", r.P99Millis,
 		r.StopMillis, r.Seed, r.Seconds)
 	for _, f := range r.False {
-		fmt.Fprintf(&b, "\nfalse alarm: class %s, rule %s, %s: expected %s, found %s", f.Class, f.Rule,
-			f.Event, f.Expected, f.Found)
+		fmt.Fprintf(&b, "\nfalse alarm: %s", &f)
 	}
 	for i := range r.Classes {
 		for _, name := range r.Classes[i].MissedNames {

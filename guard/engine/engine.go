@@ -237,12 +237,16 @@ func (e *Engine) loop(ctx context.Context, outbox, feed <-chan source.Batch) err
 	for {
 		from, to := e.paused(outbox, feed)
 		timer := e.deps.Clock.NewTimer(tickEvery)
+		idle := e.deps.Clock.Now()
 		select {
 		case b := <-from:
+			e.woke(idle)
 			e.take(ctx, &b)
 		case b := <-to:
+			e.woke(idle)
 			e.take(ctx, &b)
 		case <-timer.C():
+			e.woke(idle)
 			e.tick(ctx)
 		case <-ctx.Done():
 			timer.Stop()
@@ -253,6 +257,16 @@ func (e *Engine) loop(ctx context.Context, outbox, feed <-chan source.Batch) err
 			return err
 		}
 		e.work(ctx)
+	}
+}
+
+// woke looks at how long the loop waited. The timer wakes it every tickEvery; a wait far beyond
+// that means that the process, or the whole machine, did not run.
+func (e *Engine) woke(idle clock.Instant) {
+	if span := e.deps.Clock.Now().Sub(idle); span > sleptAfter {
+		e.deps.Log.Warn("nothing ran for a while; what waits for postings waits that much longer",
+			"milliseconds", int64(span/clock.Millisecond))
+		e.checker.Slept(span)
 	}
 }
 

@@ -61,23 +61,30 @@ func TestReleaseNeedsTwoPeople(t *testing.T) {
 	})
 	freeze := w.breaches(guard.PostingAmount)[0].Stops[0].Freeze
 	ctx := context.Background()
+	const granting errs.Kind = 255 // no error
+	request := func(freeze, actor ident.ID, reason string) func() error {
+		return func() error { return w.guard.RequestRelease(ctx, freeze, actor, reason) }
+	}
+	approve := func(freeze, actor ident.ID) func() error {
+		return func() error { return w.guard.ApproveRelease(ctx, freeze, actor) }
+	}
 	for _, row := range []struct {
 		what string
 		do   func() error
 		kind errs.Kind
 	}{
-		{"approving what nobody asked for", func() error { return w.guard.ApproveRelease(ctx, freeze, bob) }, errs.Refused},
-		{"asking without a name", func() error { return w.guard.RequestRelease(ctx, freeze, ident.ID{}, "r") }, errs.Forbidden},
-		{"asking in the guard's name", func() error { return w.guard.RequestRelease(ctx, freeze, Actor, "r") }, errs.Forbidden},
-		{"asking without a reason", func() error { return w.guard.RequestRelease(ctx, freeze, alice, "") }, errs.Invalid},
-		{"asking for a stop that is not there", func() error { return w.guard.RequestRelease(ctx, alice, alice, "r") }, errs.NotFound},
-		{"asking", func() error { return w.guard.RequestRelease(ctx, freeze, alice, "mended") }, 255},
-		{"asking again", func() error { return w.guard.RequestRelease(ctx, freeze, bob, "mended") }, errs.Refused},
-		{"approving alone", func() error { return w.guard.ApproveRelease(ctx, freeze, alice) }, errs.Refused},
-		{"approving without a name", func() error { return w.guard.ApproveRelease(ctx, freeze, ident.ID{}) }, errs.Forbidden},
+		{"approving what nobody asked for", approve(freeze, bob), errs.Refused},
+		{"asking without a name", request(freeze, ident.ID{}, "r"), errs.Forbidden},
+		{"asking in the guard's name", request(freeze, Actor, "r"), errs.Forbidden},
+		{"asking without a reason", request(freeze, alice, ""), errs.Invalid},
+		{"asking for a stop that is not there", request(alice, alice, "r"), errs.NotFound},
+		{"asking", request(freeze, alice, "mended"), granting},
+		{"asking again", request(freeze, bob, "mended"), errs.Refused},
+		{"approving alone", approve(freeze, alice), errs.Refused},
+		{"approving without a name", approve(freeze, ident.ID{}), errs.Forbidden},
 	} {
 		err := row.do()
-		if row.kind == 255 && err != nil || row.kind != 255 && !errs.Is(err, row.kind) {
+		if row.kind == granting && err != nil || row.kind != granting && !errs.Is(err, row.kind) {
 			t.Errorf("%s: %v", row.what, err)
 		}
 	}
