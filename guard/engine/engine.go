@@ -241,10 +241,10 @@ func (e *Engine) loop(ctx context.Context, outbox, feed <-chan source.Batch) err
 		select {
 		case b := <-from:
 			e.woke(idle)
-			e.take(ctx, &b)
+			e.take(&b)
 		case b := <-to:
 			e.woke(idle)
-			e.take(ctx, &b)
+			e.take(&b)
 		case <-timer.C():
 			e.woke(idle)
 			e.tick(ctx)
@@ -282,33 +282,19 @@ func (e *Engine) paused(outbox, feed <-chan source.Batch) (from, to <-chan sourc
 	return outbox, nil
 }
 
-// take hands a batch of a stream to the checker. Verdicts are recorded on the way where there are
-// many, so that no record of them grows beyond flushMax.
-func (e *Engine) take(ctx context.Context, b *source.Batch) {
+// take hands a batch of a stream to the checker.
+func (e *Engine) take(b *source.Batch) {
 	for i := range b.Events {
 		e.step(&guard.Input{Kind: guard.InputEvent, Event: &b.Events[i]})
 		e.at[b.Stream] = b.Events[i].At
-		e.relieve(ctx)
 	}
 	for i := range b.Entries {
 		e.step(&guard.Input{Kind: guard.InputEntry, Entry: &b.Entries[i]})
 		e.at[b.Stream] = b.Entries[i].Timestamp
 		e.follow(&b.Entries[i])
-		e.relieve(ctx)
 	}
 	if b.Ended {
 		e.step(&guard.Input{Kind: guard.InputRead, Stream: b.Stream, Last: b.Last, Began: b.Began})
-	}
-}
-
-// relieve records the batch where it is full. Where the context ends meanwhile the batch stays, and
-// end records it.
-func (e *Engine) relieve(ctx context.Context) {
-	if len(e.batch.Checked)+len(e.batch.Failed) < flushMax {
-		return
-	}
-	if err := e.flush(ctx, false); err != nil {
-		e.deps.Log.Warn("verdicts wait for the end", "error", err)
 	}
 }
 
