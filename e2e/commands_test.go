@@ -20,7 +20,7 @@ import (
 // each succeeds, says something, and its JSON can be read.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, t.TempDir(), "--rate", "0", "--days-per-minute", "0")
+	n := startNode(t, t.TempDir(), "--rate", "0")
 	token := n.adminToken(t)
 	loan := lend(t, n, "commands-1")
 	var freeze ledgerv1.FreezeState

@@ -65,13 +65,20 @@ func TestKillLosesNothing(t *testing.T) {
 	seed := testSeed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
 	j := newJournal(t, seed)
-	dir := t.TempDir()
+	plain := []string{"--rate", "0"}
+	dir, lapse := t.TempDir(), timeLapse(t)
 	for round := range crashRounds(t) {
-		n := startNode(t, dir, crashArgs(round)...)
+		// Every fourth round is in time-lapse, so that instalments fall due and loans are written off
+		// under the load and between the kills.
+		args := plain
+		if round%4 == 2 {
+			args = lapse
+		}
+		n := startNode(t, dir, args...)
 		j.verify(t, n, 40)
 		j.loadAndKill(t, n, random, round)
 		if random.IntN(4) == 0 { // and once more while it recovers
-			n := launchNode(t, dir, crashArgs(round)...)
+			n := launchNode(t, dir, args...)
 			n.wait(t, random.IntN(150), true)
 			n.kill(t)
 		}
@@ -79,7 +86,7 @@ func TestKillLosesNothing(t *testing.T) {
 			t.Fatalf("in round %d", round)
 		}
 	}
-	n := startNode(t, dir, crashArgs(0)...)
+	n := startNode(t, dir, plain...)
 	j.verify(t, n, len(j.told))
 	j.verifyLog(t, n)
 	if len(j.told) == 0 || len(j.repaid) == 0 || len(j.moved) == 0 {
@@ -87,16 +94,6 @@ func TestKillLosesNothing(t *testing.T) {
 	}
 	t.Logf("acknowledged and found: %d applications, %d loans, %d repayments, %d transfers; "+
 		"in doubt at a kill: %d", len(j.told), len(j.loans), len(j.repaid), len(j.moved), j.doubts)
-}
-
-// crashArgs are the arguments of a round: every fourth one is in time-lapse, so that instalments
-// fall due and loans are written off under the load and between the kills.
-func crashArgs(round int) []string {
-	days := 0
-	if round%4 == 2 {
-		days = 1_440
-	}
-	return []string{"--rate", "0", "--days-per-minute", strconv.Itoa(days)}
 }
 
 // loadAndKill loads the node and ends it at a random moment: at once, or while it is stopping.

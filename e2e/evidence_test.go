@@ -20,7 +20,7 @@ import (
 // refused.
 func TestEvidence(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, t.TempDir(), "--rate", "0", "--days-per-minute", "0")
+	n := startNode(t, t.TempDir(), "--rate", "0")
 	loan := lend(t, n, "evidence-1")
 	for range 3 {
 		lend(t, n, "evidence-of-others")
@@ -205,7 +205,7 @@ func flip(t *testing.T, path string, at int64) (restore func()) {
 func TestErase(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	n := startNode(t, dir, "--rate", "0", "--days-per-minute", "0")
+	n := startNode(t, dir, "--rate", "0")
 	token := n.adminToken(t)
 	const subject = "ERASE-ME-20480017"
 	loan, other := lend(t, n, subject), lend(t, n, "erase-not-me")
@@ -242,7 +242,7 @@ func TestErase(t *testing.T) {
 		n.stop(t)
 		run(t, dir, 0, "evidence", "verify", bundle)
 		run(t, dir, 0, "evidence", "check")
-		n = startNode(t, dir, "--rate", "0", "--days-per-minute", "0")
+		n = startNode(t, dir, "--rate", "0")
 	}
 	run(t, dir, 0, "evidence", "export", loan.Id, "--out", bundle)
 	run(t, dir, 0, "evidence", "verify", bundle)

@@ -18,7 +18,7 @@ import (
 func TestFreeze(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	n := startNode(t, dir, "--rate", "0", "--days-per-minute", "0")
+	n := startNode(t, dir, "--rate", "0")
 	admin := n.adminToken(t)
 	before := lend(t, n, "freeze-before")
 
@@ -57,7 +57,7 @@ func TestFreeze(t *testing.T) {
 
 	// A start does not let money go.
 	n.stop(t)
-	n = startNode(t, dir, "--rate", "0", "--days-per-minute", "0")
+	n = startNode(t, dir, "--rate", "0")
 	if a := apply(t, n, "freeze-after-start").Application; a.Status == "disbursed" {
 		t.Errorf("after a start: %v", a)
 	}

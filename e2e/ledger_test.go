@@ -16,7 +16,7 @@ import (
 // steps, history, balances; then moves the book to another node and verifies it stopped.
 func TestLedger(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, t.TempDir(), "--rate", "0", "--days-per-minute", "0")
+	n := startNode(t, t.TempDir(), "--rate", "0")
 	ledger := func(want int, args ...string) string {
 		t.Helper()
 		return run(t, n.dir, want, append([]string{"ledger"}, args...)...)
@@ -123,7 +123,7 @@ func moveBook(t *testing.T, n *node) {
 	folder := t.TempDir()
 	first, second := filepath.Join(folder, "first.jsonl"), filepath.Join(folder, "second.jsonl")
 	run(t, n.dir, 0, "ledger", "export", "--out", first)
-	other := startNode(t, t.TempDir(), "--rate", "0", "--days-per-minute", "0")
+	other := startNode(t, t.TempDir(), "--rate", "0")
 	run(t, other.dir, 0, "ledger", "import", first)
 	run(t, other.dir, 0, "ledger", "import", first)
 	run(t, other.dir, 0, "ledger", "export", "--out", second)

@@ -277,7 +277,7 @@ func apply(t *testing.T, n *node, idNumber string) *lendingv1.SubmitResponse {
 // part, quoted and paid off.
 func TestLendByHand(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, t.TempDir(), "--rate", "0", "--days-per-minute", "0")
+	n := startNode(t, t.TempDir(), "--rate", "0")
 	loan := lend(t, n, "hand-1")
 	if again := lend(t, n, "hand-1"); again.Id != loan.Id {
 		t.Errorf("the same key made loans %s and %s", loan.Id, again.Id)

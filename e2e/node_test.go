@@ -94,6 +94,13 @@ func startNode(t *testing.T, dir string, args ...string) *node {
 	return n
 }
 
+// timeLapse returns the arguments of a node whose business days last 42 ms. A node that is fed by the
+// API alone keeps the calendar, so it is given a file, which has no rows.
+func timeLapse(t *testing.T) []string {
+	t.Helper()
+	return []string{"--applications", writeFile(t, "none.csv", formHeader), "--days-per-minute", "1440"}
+}
+
 // launchNode starts `surety up` and does not wait for it.
 func launchNode(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
