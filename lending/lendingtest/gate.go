@@ -12,10 +12,13 @@ import (
 
 // Fault is what a gate does to one step.
 type Fault struct {
-	Step  int  // which, counted from 0 since Arm
-	After bool // the step happens, and its answer is lost
-	Crash bool // nothing passes from then on
-	Kind  errs.Kind
+	Step  int       // which, counted from 0 since Arm
+	After bool      // the step happens, and its answer is lost
+	Crash bool      // nothing passes from then on
+	Kind  errs.Kind // of the error that is answered
+	// Do, where it is not nil, is called before the step, which then happens as if there were no
+	// fault.
+	Do func()
 }
 
 // Gate is what every change of the records and of the ledger passes.
@@ -78,6 +81,9 @@ func (g *Gate) pass(step func() error) error {
 	case shut:
 		return errs.New(errs.Unavailable, "lendingtest: the process has ended")
 	case fault == nil:
+		return step()
+	case fault.Do != nil:
+		fault.Do()
 		return step()
 	case fault.After:
 		if err := step(); err != nil {

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -77,8 +78,14 @@ func New(t testing.TB) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return NewWith(t, programmes)
+}
+
+// NewWith is New with other programmes than the shipped ones.
+func NewWith(t testing.TB, programmes origination.Catalogue) *World {
+	t.Helper()
 	w := &World{T: t, Gate: &Gate{}, Clock: wallclock.NewManual(Start.Instant()), Sealer: NewSealer(),
-		Catalogue: programmes, directory: t.TempDir(), files: vfs.NewMemory()}
+		Catalogue: programmes, directory: directory(t), files: vfs.NewMemory()}
 	w.idents = entropy.NewIdents(entropy.Seeded(1), w.Clock.Now)
 	w.SetToday(Start)
 	t.Cleanup(func() { _ = w.shut() })
@@ -86,6 +93,22 @@ func New(t testing.TB) *World {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// directory returns a directory for the records, in memory where the machine has such a place: a
+// world's crashes do not cut the power, so that waiting for a disk would show nothing.
+func directory(t testing.TB) string {
+	t.Helper()
+	made, err := os.MkdirTemp("/dev/shm", "lendingtest-*")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(made); err != nil {
+			t.Error(err)
+		}
+	})
+	return made
 }
 
 // Today returns the business date.
@@ -155,6 +178,14 @@ func (w *World) shut() error {
 	}
 	w.Finisher, w.Store, w.Ledger = nil, nil, nil
 	return errors.Join(failures...)
+}
+
+// Close ends the world before its test does.
+func (w *World) Close() {
+	w.T.Helper()
+	if err := w.shut(); err != nil {
+		w.T.Error(err)
+	}
 }
 
 // Crash ends the process: nothing that has not passed the gate will, and Open finds what has.

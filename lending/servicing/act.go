@@ -104,6 +104,9 @@ func (d *Desk) performOnce(ctx context.Context, f *file, m move, attempt int) (l
 	}
 	after := f.after(&next)
 	if err := d.record(ctx, f, &after, &act, m); err != nil {
+		if !errs.Is(err, errs.Exists) {
+			d.doubt(f.row.ID) // where the answer to the commit was lost, it is recorded
+		}
 		return act, err
 	}
 	// It is recorded: from here on nobody can call it off but the ledger.

@@ -77,7 +77,7 @@ func (s *Store) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
 // Commit makes the writes durable together. Where one fails, none remains and its error returns. A
 // ctx that ends keeps a commit from beginning (kind Canceled) and does not disturb one that has
-// begun: a nil error means durable, any other that nothing of it is.
+// begun: a nil error means durable. Where the disk failed, it is not known until the next Open.
 func (s *Store) Commit(ctx context.Context, writes ...Write) error {
 	var last uint64
 	begun := context.WithoutCancel(ctx)
