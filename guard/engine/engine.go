@@ -102,6 +102,7 @@ type Engine struct {
 	// What the loop owns.
 	checker  *guard.Checker
 	settled  map[ident.ID]struct{} // verdicts that are durable and will be found again
+	ended    [3]bool               // by stream: whether it was read to its end since the start
 	batch    store.Batch           // not yet durable
 	since    clock.Instant         // of the batch's first verdict
 	alarmed  bool                  // the batch has an alarm
@@ -294,6 +295,7 @@ func (e *Engine) take(b *source.Batch) {
 		e.follow(&b.Entries[i])
 	}
 	if b.Ended {
+		e.ended[b.Stream] = true
 		e.step(&guard.Input{Kind: guard.InputRead, Stream: b.Stream, Last: b.Last, Began: b.Began})
 	}
 }
@@ -414,17 +416,29 @@ func (e *Engine) end() error {
 	if err := e.flush(ctx, true); err != nil {
 		return err
 	}
+	if !e.again() {
+		return nil // the older snapshot stays: see again
+	}
 	return e.save()
 }
 
 // snapshot saves the checker's state between two batches.
 func (e *Engine) snapshot(ctx context.Context) {
+	if !e.again() {
+		return // verdicts found before the crash are still to be found again: see settled
+	}
 	if e.flush(ctx, true) != nil {
 		return // the context has ended: end comes next
 	}
 	if err := e.save(); err != nil {
 		e.deps.Log.Error("the checker's state cannot be saved", "error", err)
 	}
+}
+
+// again reports whether everything that was recorded before the start has been found again: a
+// snapshot taken earlier would forget which of the verdicts behind it are durable.
+func (e *Engine) again() bool {
+	return len(e.settled) == 0 || e.ended[guard.StreamOutbox] && e.ended[guard.StreamFeed]
 }
 
 func (e *Engine) save() error { return e.store.SaveSnapshot(e.checker.WriteSnapshot) }
