@@ -14,8 +14,8 @@ const (
 	// sleptAfter is the wait of the loop beyond which it counts as asleep: ten ticks, which a busy
 	// machine reaches now and then, and half of the shortest deadline in use.
 	sleptAfter = 10 * tickEvery
-	// flushMax is how many verdicts make a batch at once: its JSON has some 70 KiB, and a record of
-	// the evidence log can name every subject in it. What one read of a stream brings may exceed it.
+	// flushMax is how many verdicts are made durable without waiting for flushAfter. What one read
+	// of a stream brings may exceed it; the store divides it.
 	flushMax = 1000
 
 	// aheadMax is how many events and postings may wait for their other side before the stream

@@ -100,11 +100,44 @@ func (b *Batch) encode(seq uint64) ([]byte, error) {
 	return json.Marshal(&out)
 }
 
+// verdictsMax bounds the verdicts of one stored batch: its JSON has some 70 KiB, and a record of the
+// evidence log can name every subject in it. What is recorded at once may be several of them.
+const verdictsMax = 1000
+
+// parts divides a batch into batches of at most verdictsMax verdicts; an empty one has none.
+func (b *Batch) parts() (list []Batch) {
+	rest := *b
+	for !rest.Empty() {
+		part := rest
+		checked, failed := min(len(rest.Checked), verdictsMax), 0
+		failed = min(len(rest.Failed), verdictsMax-checked)
+		alarms := min(len(rest.Alarms), verdictsMax-checked-failed)
+		part.Checked, rest.Checked = rest.Checked[:checked], rest.Checked[checked:]
+		part.Failed, rest.Failed = rest.Failed[:failed], rest.Failed[failed:]
+		part.Alarms, rest.Alarms = rest.Alarms[:alarms], rest.Alarms[alarms:]
+		rest.Resolved, rest.Stops = nil, nil // with the first
+		list = append(list, part)
+	}
+	return list
+}
+
+// encoded returns a batch's parts as they are stored, the first numbered one after the last.
+func (b *Batch) encoded(last uint64) (list [][]byte, err error) {
+	for i, part := range b.parts() {
+		data, err := part.encode(last + uint64(i) + 1)
+		if err != nil {
+			return nil, errs.As(errs.Internal, err, "guard.record")
+		}
+		list = append(list, data)
+	}
+	return list, nil
+}
+
 // Record makes a batch durable. Breaches and stops that are stored already stay as they are.
 func (s *Store) Record(ctx context.Context, b *Batch) error {
-	encoded, err := b.encode(s.seq + 1)
+	encoded, err := b.encoded(s.seq)
 	if err != nil {
-		return errs.As(errs.Internal, err, "guard.record")
+		return err
 	}
 	number := s.number
 	err = s.db.Write(ctx, func(tx *sql.Tx) error {
@@ -123,31 +156,34 @@ func (s *Store) Record(ctx context.Context, b *Batch) error {
 				return err
 			}
 		}
-		for _, id := range b.Resolved {
-			if _, err := tx.ExecContext(ctx, `UPDATE breaches SET resolved_at = ?
-				WHERE id = ? AND resolved_at = 0`, int64(b.At), blob(id)); err != nil {
-				return err
-			}
-		}
-		if !b.Empty() {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO batches (seq, at, body) VALUES (?, ?, ?)`,
-				s.seq+1, int64(b.At), encoded); err != nil {
-				return err
-			}
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, settingThrough,
-			strconv.FormatUint(uint64(b.Through), 10))
-		return err
+		return s.insertBatch(ctx, tx, b, encoded)
 	})
 	if err != nil {
 		return errs.Wrap(err, "guard.record: batch %d", s.seq+1)
 	}
 	s.number = number
-	if !b.Empty() {
-		s.seq++
-	}
+	s.seq += uint64(len(encoded))
 	return nil
+}
+
+// insertBatch adds the encoded parts, marks what has resolved, and moves the watermark.
+func (s *Store) insertBatch(ctx context.Context, tx *sql.Tx, b *Batch, encoded [][]byte) error {
+	for _, id := range b.Resolved {
+		if _, err := tx.ExecContext(ctx, `UPDATE breaches SET resolved_at = ?
+			WHERE id = ? AND resolved_at = 0`, int64(b.At), blob(id)); err != nil {
+			return err
+		}
+	}
+	for i, data := range encoded {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO batches (seq, at, body) VALUES (?, ?, ?)`,
+			s.seq+uint64(i)+1, int64(b.At), data); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, settingThrough,
+		strconv.FormatUint(uint64(b.Through), 10))
+	return err
 }
 
 // insertBreach adds a breach, unless its id is there.

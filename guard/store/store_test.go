@@ -93,6 +93,40 @@ func TestRecordIsExactlyOnce(t *testing.T) {
 	}
 }
 
+func TestLargeBatchesAreDivided(t *testing.T) {
+	ctx, s := context.Background(), open(t, t.TempDir(), nil)
+	b := &Batch{At: 1}
+	for n := range uint64(2*verdictsMax + 5) {
+		b.Checked = append(b.Checked, Pair{id(n), id(n)})
+	}
+	for n := range uint64(verdictsMax) {
+		b.Failed = append(b.Failed, Pair{id(n), id(1<<20 + n)})
+	}
+	a, _ := alarmOf(1)
+	b.Alarms = []Alarm{a}
+	if err := s.Record(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	batches, err := s.Verdicts(ctx, 0, 10)
+	if err != nil || len(batches) != 4 || s.LastBatch() != 4 {
+		t.Fatalf("%d batches and the last is %d, want 4: %v", len(batches), s.LastBatch(), err)
+	}
+	total := 0
+	for i, stored := range batches {
+		var text struct{ Seq, Events, Breaches int }
+		if err := json.Unmarshal(stored.Body, &text); err != nil {
+			t.Fatal(err)
+		}
+		if text.Seq != i+1 || text.Events+text.Breaches > verdictsMax {
+			t.Errorf("batch %d is numbered %d and has %d verdicts", i+1, text.Seq, text.Events)
+		}
+		total += text.Events + text.Breaches
+	}
+	if total != 3*verdictsMax+6 {
+		t.Errorf("%d verdicts are stored, want %d", total, 3*verdictsMax+6)
+	}
+}
+
 func TestWatermarkWithoutVerdicts(t *testing.T) {
 	ctx, s := context.Background(), open(t, t.TempDir(), nil)
 	if at, err := s.Through(ctx); err != nil || at != 0 {
