@@ -22,8 +22,11 @@ func (d *Desk) Conclude(ctx context.Context, id ident.ID) error {
 		return err
 	}
 	defer d.lock(&row)()
+	ctx = context.WithoutCancel(ctx)
 	if row, err = d.settled(ctx, id); err == nil && underWay(&row) {
-		_, err = d.goOn(context.WithoutCancel(ctx), &row)
+		if _, err = d.goOn(ctx, &row); err == nil {
+			err = d.deps.Finisher.Flush(ctx) // so that it is at its end in the records, too
+		}
 	}
 	return errs.Wrap(err, "origination.conclude: application %s", id)
 }
@@ -110,9 +113,5 @@ func (d *Desk) payStored(ctx context.Context, row *store.Application) (Answer, e
 	if p.terms, err = lending.DecodeContract(p.row.Contract); err != nil {
 		return Answer{}, err
 	}
-	answer, err := d.pay(ctx, f, p)
-	if err != nil {
-		return answer, err
-	}
-	return answer, d.deps.Finisher.Flush(ctx) // nobody else waits for the note
+	return d.pay(ctx, f, p)
 }
