@@ -169,7 +169,7 @@ func (n *Node) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("/", web)
+	mux.Handle("/", n.pages(web))
 	door := access.Door{Open: n.config.Access.LoopbackOpen && access.Loopback(n.door.Addr()),
 		Hosts: n.config.HTTP.Hosts, Public: public}
 	return edge.Handler(edge.Options{Log: n.log, NewID: n.idents.New,
@@ -185,6 +185,18 @@ func admins(next http.Handler, n *Node) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// pages serves the console, and tells a caller of a service that this node does not have so: its
+// client makes "unimplemented" of 404, and nothing of the 405 that a page gives.
+func (n *Node) pages(web http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			edge.WriteError(w, r, n.log, errs.New(errs.NotFound, "no service answers at %.100q", r.URL.Path))
+			return
+		}
+		web.ServeHTTP(w, r)
 	})
 }
 
