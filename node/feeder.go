@@ -65,7 +65,8 @@ type feeder struct {
 
 func newFeeder(ctx context.Context, n *Node) (*feeder, error) {
 	f := &feeder{desk: n.originating, records: n.records, clock: n.deps.Clock, log: n.log,
-		place: newPlace(0), rate: n.config.Lending.RatePerSecond, borrowers: n.config.Lending.SimulateBorrowers}
+		place: newPlace(0), rate: n.config.Lending.RatePerSecond,
+		borrowers: n.config.Lending.SimulateBorrowers}
 	var err error
 	if n.config.Lending.Applications != "" {
 		err = f.openFile(n)

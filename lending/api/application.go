@@ -39,7 +39,12 @@ func (s *Service) ApplicationText(ctx context.Context, row *store.Application, f
 		if err != nil {
 			return nil, errs.Wrap(err, "lending.application: %s", row.ID)
 		}
+		in, err := origination.StoredInputs(row)
+		if err != nil {
+			return nil, err
+		}
 		text.Decision = decisionSummary(row, &decision)
+		text.Decision.Points = in.Scores.Points
 		return text, nil
 	}
 	told, err := s.deps.Origination.Explain(ctx, row)

@@ -149,3 +149,13 @@ func (d *Desk) Replay(ctx context.Context, row *store.Application) (computed len
 	}
 	return computed, difference, nil
 }
+
+// StoredInputs returns what the policy took of an application; kind Corrupt where it cannot be read.
+func StoredInputs(row *store.Application) (lending.Inputs, error) {
+	var stored inputs
+	if err := json.Unmarshal(row.Inputs, &stored); err != nil {
+		return lending.Inputs{}, errs.As(errs.Corrupt, err, "origination.inputs: %s", row.ID)
+	}
+	in, err := lending.DecodeInputs([]byte(stored.Inputs))
+	return in, errs.Wrap(err, "origination.inputs: %s", row.ID)
+}
