@@ -46,7 +46,7 @@ type Limits struct {
 	// GapMax is how long a stream may lack an entry while later ones are there. Default 120 s,
 	// twice the reordering that delivery may add.
 	GapMax clock.Duration
-	// BackDays is how far an event's business date may lie before the latest seen, in days.
+	// BackDays is how far an application's business date may lie before the latest seen, in days.
 	// Default 3: two services that stamp at midnight, in a time-lapse run of a second a day.
 	BackDays int
 	// MakeGoodDays is the same for payments. Default 35: standing orders of a day that the service

@@ -16,6 +16,7 @@ type application struct {
 	reserve  uint32 // row of the reservation, plus one
 	loan     uint32 // the loan contracted, plus one
 	decided  clock.Date
+	last     clock.Date // the latest business date of its events
 	approved bool
 	received bool
 }
@@ -149,21 +150,25 @@ func (c *Checker) object(rule Rule, e *Event, about *facts, expected, found Reco
 	c.report(f, about)
 }
 
-// checkDate checks the business date against earlier events: of the loan, and where the act is of
-// the day it is written on, of all. What time itself asks of a loan (accruals, penalties, the end)
-// is dated on the day that asked for it, which a service that was down makes good later.
+// checkDate checks the business date against earlier events: of the loan or application, and where
+// the act is dated on the day it is written, of all. What time itself asks of a loan (accruals,
+// penalties, the end) is dated on the day that asked for it, which a service that was down makes
+// good later; and what follows from an application bears the application's date.
 func (c *Checker) checkDate(e *Event, about *facts) {
 	var floor clock.Date
+	if a := c.applications.get(e.Application); a != nil && e.Kind <= LoanDisbursed {
+		floor = a.last
+		a.last = max(a.last, e.Date)
+	}
 	if l := c.loans.get(e.Loan); l != nil {
-		floor = l.last
+		floor = max(floor, l.last)
 	}
 	switch e.Kind {
-	case InterestAccrued, PenaltyCharged, LoanClosed, LoanWrittenOff, EventCancelled:
+	case ApplicationReceived:
+		floor = max(floor, c.latest.AddDays(-c.limits.BackDays))
+		c.latest = max(c.latest, e.Date)
 	case LoanRepaid, LoanRecovered, OverpaymentRefunded:
 		floor = max(floor, c.latest.AddDays(-c.limits.MakeGoodDays))
-		c.latest = max(c.latest, e.Date)
-	default:
-		floor = max(floor, c.latest.AddDays(-c.limits.BackDays))
 		c.latest = max(c.latest, e.Date)
 	}
 	if e.Date < floor {

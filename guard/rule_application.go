@@ -10,7 +10,7 @@ func (c *Checker) judgeApplication(e *Event, about *facts) (uint32, undo) {
 	back := undo{slot: slot}
 	owner, _ := c.customers.add(e.Customer)
 	if fresh {
-		a.customer = owner
+		a.customer, a.last = owner, e.Date
 	}
 	c.sameCustomer(e, about, a.customer, owner)
 	switch e.Kind {

@@ -211,6 +211,7 @@ func (k *coder) application(a *application) {
 	number(k, &a.reserve)
 	number(k, &a.loan)
 	number(k, &a.decided)
+	number(k, &a.last)
 	k.flag(&a.approved)
 	k.flag(&a.received)
 }

@@ -29,6 +29,7 @@ type book struct {
 	balances map[ident.ID]money.Amount // added to the debits of a stored balance
 	totals   bool                      // one class total is off by one
 	regress  map[ident.ID]bool         // transfers whose feed entry bears an older time
+	asked    int                       // how often the totals were read
 }
 
 func newBook(l Ledger) *book {
@@ -52,6 +53,13 @@ func (b *book) confuse(on bool) {
 	b.totals = on
 }
 
+// sweeps returns how often the guard has read the totals.
+func (b *book) sweeps() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
+
 // turnBack makes the feed show a transfer with an older time.
 func (b *book) turnBack(transfer ident.ID) {
 	b.mu.Lock()
@@ -64,6 +72,7 @@ func (b *book) ClassTotals(ctx context.Context) ([]ledger.ClassTotal, error) {
 	totals, err := b.Ledger.ClassTotals(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked++
 	if b.totals && len(totals) > 0 {
 		totals = append([]ledger.ClassTotal(nil), totals...)
 		increase(&totals[0].DebitsPosted, money.Minor(1))

@@ -310,7 +310,7 @@ func (d *drill) plantAlone(ctx context.Context, i *instance) error {
 	}
 	if i.fault.mend != nil {
 		i.fault.mend(i)
-		d.world.pause(ctx, 4*drillSweep) // a sweep that sees the ledger mended
+		d.world.swept(ctx)
 		i.global = false
 	}
 	d.listen()

@@ -105,6 +105,13 @@ func (w *world) pause(ctx context.Context, d clock.Duration) {
 	}
 }
 
+// swept waits until the guard has swept twice more, and so has seen the ledger as it is now.
+func (w *world) swept(ctx context.Context) {
+	for from := w.book.sweeps(); w.book.sweeps() < from+3 && ctx.Err() == nil; {
+		w.pause(ctx, drillSweep/4)
+	}
+}
+
 // perform writes an act's event and carries out its order.
 func (w *world) perform(ctx context.Context, a *Act) (ledger.TransferResult, error) {
 	w.outbox.emit(a.Event)

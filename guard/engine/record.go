@@ -8,6 +8,7 @@ import (
 	"surety/base/ident"
 	"surety/guard"
 	"surety/guard/client"
+	"surety/guard/stop"
 	"surety/guard/store"
 	"surety/ledger"
 )
@@ -135,14 +136,17 @@ func (e *Engine) act() {
 	}
 }
 
-// stopped notes what became of a stop; the taker calls it.
-func (e *Engine) stopped(ctx context.Context, freeze ident.ID, outcome, detail string) {
-	err := e.store.FinishStop(ctx, freeze, outcome, detail, e.deps.Clock.Now())
-	if err != nil {
-		e.deps.Log.Error("the outcome of a stop cannot be recorded", "freeze", freeze.String(), "error", err)
+// stopped notes what became of stops; the taker calls it.
+func (e *Engine) stopped(ctx context.Context, outcomes []stop.Outcome) {
+	list := make([]store.Finished, len(outcomes))
+	for i, o := range outcomes {
+		list[i] = store.Finished{Freeze: o.Freeze, Outcome: o.What, Detail: o.Detail}
+		if o.What == client.StopRefused {
+			e.deps.Log.Error("the ledger refused a stop", "freeze", o.Freeze.String(), "reason", o.Detail)
+		}
 	}
-	if outcome == client.StopRefused {
-		e.deps.Log.Error("the ledger refused a stop", "freeze", freeze.String(), "reason", detail)
+	if err := e.store.FinishStops(ctx, list, e.deps.Clock.Now()); err != nil {
+		e.deps.Log.Error("the outcome of stops cannot be recorded", "stops", len(list), "error", err)
 	}
 }
 

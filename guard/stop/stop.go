@@ -8,7 +8,8 @@
 // # Invariants
 //
 // Each stop handed to Take gets one outcome, handed to Done in order. In dry-run mode nothing ever
-// reaches the ledger.
+// reaches the ledger. Stops that come together are taken together: in a storm the last of them waits
+// for a few of the ledger's syncs, not for one each.
 //
 // # Concurrency
 //
@@ -36,12 +37,21 @@ const (
 	// queueMax bounds the stops that wait for the ledger: more cannot be planned in an hour, by the
 	// brake of the core.
 	queueMax = 4096
+	// batchMax bounds the stops of one batch.
+	batchMax = 256
 	// retryAfter is the pause before a stop is tried again that the ledger did not answer.
 	retryAfter = clock.Second
 )
 
-// Done is told what became of a stop: outcome is one of the client's constants.
-type Done func(ctx context.Context, freeze ident.ID, outcome, detail string)
+// Outcome is what became of a stop.
+type Outcome struct {
+	Freeze ident.ID
+	What   string // one of the client's constants
+	Detail string // of a refusal: why
+}
+
+// Done is told what became of some stops.
+type Done func(ctx context.Context, outcomes []Outcome)
 
 // Taker takes stops one after the other.
 type Taker struct {
@@ -75,38 +85,55 @@ func (t *Taker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return errs.As(errs.Canceled, ctx.Err(), "guard.stop")
 		case f := <-t.queue:
-			if err := t.take(ctx, f); err != nil {
+			if err := t.take(ctx, t.gather(f)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (t *Taker) take(ctx context.Context, f ledger.Freeze) error {
+// gather adds what is queued already.
+func (t *Taker) gather(first ledger.Freeze) []ledger.Freeze {
+	batch := []ledger.Freeze{first}
+	for len(batch) < batchMax {
+		select {
+		case f := <-t.queue:
+			batch = append(batch, f)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (t *Taker) take(ctx context.Context, batch []ledger.Freeze) error {
 	for {
-		results, err := t.ledger.ApplyFreezes(ctx, []ledger.Freeze{f})
-		if err == nil && len(results) == 1 {
-			outcome, detail := outcomeOf(results[0])
-			t.done(ctx, f.ID, outcome, detail)
+		results, err := t.ledger.ApplyFreezes(ctx, batch)
+		if err == nil && len(results) == len(batch) {
+			outcomes := make([]Outcome, len(batch))
+			for i := range batch {
+				outcomes[i] = outcomeOf(&batch[i], results[i])
+			}
+			t.done(ctx, outcomes)
 			return nil
 		}
 		timer := t.clock.NewTimer(retryAfter)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return errs.As(errs.Canceled, ctx.Err(), "guard.stop: %s", f.ID)
+			return errs.As(errs.Canceled, ctx.Err(), "guard.stop: %d stops", len(batch))
 		case <-timer.C():
 		}
 	}
 }
 
 // outcomeOf says what the ledger's answer means. A freeze that exists was taken before.
-func outcomeOf(result ledger.FreezeResult) (outcome, detail string) {
+func outcomeOf(f *ledger.Freeze, result ledger.FreezeResult) Outcome {
 	switch result {
 	case ledger.FreezeOK, ledger.FreezeExists:
-		return client.StopInForce, ""
+		return Outcome{Freeze: f.ID, What: client.StopInForce}
 	}
-	return client.StopRefused, result.String()
+	return Outcome{Freeze: f.ID, What: client.StopRefused, Detail: result.String()}
 }
 
 // ReleaseID derives the id of the record that lifts a freeze, so that doing it again is harmless.

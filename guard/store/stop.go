@@ -66,15 +66,26 @@ func (s *Store) Unfinished(ctx context.Context) (list []ledger.Freeze, _ error) 
 	return list, errs.As(errs.Internal, rows.Err(), "guard.unfinished")
 }
 
-// FinishStop notes what became of a planned stop.
-func (s *Store) FinishStop(ctx context.Context, freeze ident.ID, outcome, detail string,
-	at clock.Instant) error {
+// Finished is what became of a planned stop.
+type Finished struct {
+	Freeze          ident.ID
+	Outcome, Detail string
+}
+
+// FinishStops notes what became of planned stops; those that are not planned any more stay as they
+// are.
+func (s *Store) FinishStops(ctx context.Context, list []Finished, at clock.Instant) error {
 	err := s.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE stops SET outcome = ?, detail = ?, taken_at = ?
-			WHERE freeze = ? AND outcome = 'planned'`, outcome, detail, int64(at), blob(freeze))
-		return err
+		for _, f := range list {
+			if _, err := tx.ExecContext(ctx, `UPDATE stops SET outcome = ?, detail = ?, taken_at = ?
+				WHERE freeze = ? AND outcome = 'planned'`, f.Outcome, f.Detail, int64(at),
+				blob(f.Freeze)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return errs.Wrap(err, "guard.stop: %s", freeze)
+	return errs.Wrap(err, "guard.stop: %d stops", len(list))
 }
 
 // EndStop notes that a stop is not in force any more.

@@ -198,8 +198,10 @@ func TestStopsLive(t *testing.T) {
 		t.Errorf("the release of a stop not in force: %v, want kind refused", err)
 	}
 	for _, step := range []func() error{
-		func() error { return s.FinishStop(ctx, freeze, client.StopInForce, "", 55) },
-		func() error { return s.FinishStop(ctx, freeze, client.StopRefused, "late", 56) }, // no effect
+		func() error { return s.FinishStops(ctx, []Finished{{freeze, client.StopInForce, ""}}, 55) },
+		func() error { // no effect
+			return s.FinishStops(ctx, []Finished{{freeze, client.StopRefused, "late"}}, 56)
+		},
 		func() error { return s.RequestRelease(ctx, freeze, id(1), "mended", 60) },
 		func() error { return s.Approve(ctx, freeze, id(2), 70) },
 		func() error { return s.EndStop(ctx, freeze, client.StopExpired, 80) }, // ended already
