@@ -219,7 +219,9 @@ func (n *Node) openEvidence(ctx context.Context) (err error) {
 func (n *Node) openGuard(ctx context.Context) (err error) {
 	c := &n.config.Guard
 	n.guard, err = engine.Open(ctx, engine.Config{Dir: n.path("guard"), Mode: engine.Mode(c.Freeze),
-		Limits: guard.Limits{PostingDeadline: c.PostingDeadline}, FreezeExpiry: c.FreezeExpiry,
+		Limits: guard.Limits{PostingDeadline: c.PostingDeadline,
+			// In a time-lapse an application under way for six seconds is that many days old.
+			BackDays: 3 + int(n.config.Lending.DaysPerMinute/10)}, FreezeExpiry: c.FreezeExpiry,
 		SweepEvery: c.SweepInterval, CanaryEvery: c.CanaryInterval, FailClosedAfter: c.FailClosedAfter},
 		engine.Deps{Outbox: n.records, Ledger: n.ledger, Clock: n.deps.Clock, Files: vfs.OS{},
 			Log: n.log})

@@ -110,4 +110,3 @@ func TestReleaseByTwo(t *testing.T) {
 		t.Errorf("a ledger that is away: %v, want kind unavailable", err)
 	}
 }
-
