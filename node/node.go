@@ -295,6 +295,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, part := range n.background() {
 		n.finished.Go(func() { part(ctx) })
 	}
+	n.awake(ctx)
 	failed := make(chan error, 1)
 	go func() { failed <- n.server.Serve(n.door) }()
 	if n.batch != nil {
@@ -314,6 +315,29 @@ func (n *Node) Run(ctx context.Context) error {
 	cancel()
 	n.finished.Wait()
 	return err
+}
+
+const (
+	// wakeSteps and wakeStep bound how long the doors wait for the guard: it has to find its first
+	// canaries before money may leave. Callers wait in the listener's queue meanwhile.
+	wakeSteps = 200
+	wakeStep  = 10 * clock.Millisecond
+)
+
+// awake returns once money may leave, or after two seconds: then callers are told why it may not.
+func (n *Node) awake(ctx context.Context) {
+	for range wakeSteps {
+		if n.guard.MoneyOutAllowed() == nil {
+			return
+		}
+		timer := n.deps.Clock.NewTimer(wakeStep)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
 }
 
 // background lists what runs beside the door.
