@@ -14,6 +14,7 @@ import (
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/bench"
+	"surety/evidence/tlog"
 	"surety/lending/score"
 	"surety/lending/score/merchant"
 	"surety/node"
@@ -89,10 +90,12 @@ func benchOwnNode(ctx context.Context, env *Env, dir string, config bench.Lendin
 		defer os.RemoveAll(temporary)
 		dir = temporary
 	}
+	silent := slog.New(slog.DiscardHandler)
+	tlog.RouteLibraryLog(silent)
 	settings := node.Default()
 	settings.DataDir, settings.HTTP.Address, settings.Ledger.Address = dir, "127.0.0.1:0", ""
 	settings.Lending.RatePerSecond, settings.Lending.DaysPerMinute = 0, 0
-	n, err := node.Open(ctx, settings, node.Deps{Log: slog.New(slog.DiscardHandler),
+	n, err := node.Open(ctx, settings, node.Deps{Log: silent,
 		Version: Version,
 		Clock:   wallclock.System(), Entropy: entropy.System()})
 	if err != nil {
