@@ -231,5 +231,8 @@ func (c *Checker) checkMissing() {
 	}
 	c.checkHolds()
 	c.checkClearing()
-	c.compareWatched()
+	if through > c.watch.through {
+		c.watch.through = through
+		c.compareWatched(nil)
+	}
 }

@@ -23,7 +23,7 @@ func (c *Checker) entry(e *ledger.Event) {
 	case ledger.EventPendingExpired:
 		c.books.release(e.Transfer.ID)
 	}
-	c.compareWatched()
+	c.compareWatched(e)
 }
 
 // checkTime checks that the feed's time does not run backwards. Imported records bring their own.

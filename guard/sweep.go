@@ -285,6 +285,7 @@ type watch struct {
 	totals   []ledger.ClassTotal // nil where none is under way
 	totalsAt clock.Instant
 	balances []watched
+	through  clock.Instant       // the feed was read up to here when the comparisons were last judged
 	told     map[ident.ID]uint64 // what is told to differ, by account or class; looked up only
 }
 
@@ -333,13 +334,13 @@ func (c *Checker) balanced(totals []ledger.ClassTotal) bool {
 	return holds
 }
 
-// compareWatched repeats the comparisons that are under way.
-func (c *Checker) compareWatched() {
+// compareWatched repeats the comparisons that are under way, after an entry.
+func (c *Checker) compareWatched(e *ledger.Event) {
 	if len(c.watch.totals) > 0 {
 		c.compareTotals()
 	}
 	if len(c.watch.balances) > 0 {
-		c.compareBalances()
+		c.compareBalances(e)
 	}
 }
 
@@ -437,19 +438,28 @@ func (c *Checker) balanceHolds(a *ledger.Account) {
 	delete(c.watch.told, a.ID)
 }
 
-func (c *Checker) compareBalances() {
+// compareBalances looks again at the watched accounts that an entry touches, and where e is nil at
+// all of them: then those whose time is over have failed.
+func (c *Checker) compareBalances(e *ledger.Event) {
 	kept := c.watch.balances[:0]
 	for _, w := range c.watch.balances {
 		switch {
+		case e != nil && !touches(e, w.stored.ID):
+			kept = append(kept, w)
 		case c.sameBalance(&w.stored):
 			c.balanceHolds(&w.stored)
-		case c.feed.through > w.at:
+		case e == nil && c.feed.through > w.at:
 			c.reportBalance(&w.stored)
 		default:
 			kept = append(kept, w)
 		}
 	}
 	c.watch.balances = kept
+}
+
+// touches reports whether an entry can change an account in the books.
+func touches(e *ledger.Event, id ident.ID) bool {
+	return e.Transfer.DebitAccountID == id || e.Transfer.CreditAccountID == id || e.Account.ID == id
 }
 
 func (c *Checker) sameBalance(stored *ledger.Account) bool {

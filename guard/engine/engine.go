@@ -208,6 +208,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.Go(func() { _ = e.taker.Run(inner) })
 	err := e.resume(context.WithoutCancel(ctx))
 	if err == nil {
+		e.canary()
 		e.setRunning(true)
 		err = e.loop(ctx, outbox, feed)
 	}
@@ -234,7 +235,6 @@ func (e *Engine) resume(ctx context.Context) error {
 
 // loop is the goroutine that owns the checker.
 func (e *Engine) loop(ctx context.Context, outbox, feed <-chan source.Batch) error {
-	e.canary()
 	for {
 		from, to := e.paused(outbox, feed)
 		timer := e.deps.Clock.NewTimer(tickEvery)
@@ -378,7 +378,7 @@ func (e *Engine) canary() {
 // sweep compares the ledger's sums, and some of its balances, with the books. It looks only where
 // the checker keeps up: a comparison with books that lag far behind would watch half the ledger.
 func (e *Engine) sweep(ctx context.Context) {
-	if e.checker.Watching() > 0 && e.checker.Watching() >= sweepAccounts {
+	if e.deps.Clock.Now().Sub(e.through()) > sweepLag || e.checker.Watching() >= sweepAccounts {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)

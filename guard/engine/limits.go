@@ -22,6 +22,9 @@ const (
 	// that is ahead in time is paused.
 	aheadMax = 1 << 16
 
+	// sweepLag is how far behind the checker may be when it sweeps.
+	sweepLag = 2 * clock.Second
+
 	// sweepWait bounds how long a sweep waits for the ledger's answer. The loop stands still
 	// meanwhile.
 	sweepWait = clock.Second
