@@ -155,7 +155,8 @@ func hintFor(kind errs.Kind) string {
 		return "give a token with --token or SURETY_TOKEN; an admin makes one with " +
 			"\"surety access token create\""
 	case errs.Forbidden:
-		return "your token's role does not allow this; \"surety access token list\" shows roles"
+		return "it takes a token of another role (\"surety access token list\" shows them), or, for a " +
+			"file, the user who owns it"
 	case errs.Unavailable:
 		return "is it running? start it with \"surety up\", or name it with --address"
 	case errs.Locked:
