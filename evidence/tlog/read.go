@@ -117,7 +117,8 @@ func (l *Log) readCheckpoint() (evidence.Checkpoint, error) {
 	if err != nil {
 		return evidence.Checkpoint{}, err
 	}
-	return evidence.OpenCheckpoint(string(signed), l.key)
+	c, err := evidence.OpenCheckpoint(string(signed), l.key)
+	return c, errs.Wrap(err, "file %s", layout.CheckpointPath)
 }
 
 // CheckpointOf returns the first checkpoint it sees that covers at least size records, waiting for
