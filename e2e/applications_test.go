@@ -63,7 +63,7 @@ func TestApplicationsFromFile(t *testing.T) {
 		n.says(t, "all applications are taken")
 		if start == 0 {
 			for number, b := range broken {
-				named(t, n, number, b.says)
+				toldRow(t, n, number, b.says)
 			}
 			if said := strings.Count(n.output.String(), "a row is not an application"); said != len(broken) {
 				t.Errorf("%d rows are told, %d are broken", said, len(broken))
@@ -87,8 +87,8 @@ func TestApplicationsFromFile(t *testing.T) {
 	unbreached(t, n)
 }
 
-// named wants a line of the log that names a row and has the words.
-func named(t *testing.T, n *node, row int, words string) {
+// toldRow wants a line of the log that names a row and has the words.
+func toldRow(t *testing.T, n *node, row int, words string) {
 	t.Helper()
 	for line := range strings.Lines(n.output.String()) {
 		plain := strings.ReplaceAll(line, `\"`, `"`)

@@ -53,6 +53,9 @@ func binary(t *testing.T) string {
 	return path
 }
 
+// commandLimit is how long a command may take: a start that should be refused and is not goes on.
+const commandLimit = 20 * time.Second
+
 // tokenLimit is how long a node may take to see that a token was made or revoked.
 const tokenLimit = 10 * time.Second
 
@@ -280,7 +283,9 @@ func refused(t *testing.T, dir string, want int, words []string, args ...string)
 func execute(t *testing.T, dir, input string, args ...string) (out, errOut string, status int) {
 	t.Helper()
 	var outText, errText strings.Builder
-	command := exec.Command(binary(t), args...)
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	defer cancel()
+	command := exec.CommandContext(ctx, binary(t), args...)
 	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &outText, &errText
 	command.Env = append(os.Environ(), "SURETY_DATA_DIR="+dir)
 	var exit *exec.ExitError
