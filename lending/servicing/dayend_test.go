@@ -65,6 +65,7 @@ func TestDayEndAgain(t *testing.T) {
 	for i := range 40 {
 		loans = append(loans, w.Lent(lendingtest.Merchant(i)).Loan.ID)
 	}
+	w.Settled()
 	on := clock.MustDate(2026, 2, 15)
 	w.SetToday(on)
 	var group sync.WaitGroup
@@ -210,6 +211,49 @@ func TestDayEndEnds(t *testing.T) {
 	for _, class := range total {
 		if class.Code == uint16(lending.ClassInterest) && class.Accounts != 60 {
 			t.Errorf("%d loans have interest", class.Accounts)
+		}
+	}
+}
+
+// TestLastActs ends the process at each step of a day on which one loan is paid off by its borrower
+// and one is written off: the days after do what is left, down to the fee and the close.
+func TestLastActs(t *testing.T) {
+	for step := 0; ; step++ {
+		w := lendingtest.New(t)
+		first, second := lendingtest.Merchant(1), lendingtest.Merchant(2)
+		first.Form.TermMonths, second.Form.TermMonths = 12, 12
+		lost := w.Lent(second).Loan
+		w.SetToday(clock.MustDate(2026, 8, 1))
+		paid := w.Lent(first).Loan
+		w.Settled()
+		w.SetToday(clock.MustDate(2026, 8, 13))
+		if _, err := w.Servicing.DayEnd(t.Context(), w.Today()); err != nil {
+			t.Fatal(err)
+		}
+		w.Settled()
+		w.Gate.Arm(lendingtest.Fault{Step: step, Crash: true, Kind: errs.Unavailable})
+		_, _ = w.Servicing.Repay(t.Context(), paid.ID, money.Minor(8_000_000), "all")
+		w.SetToday(clock.MustDate(2026, 8, 14))
+		_, _ = w.Servicing.DayEnd(t.Context(), w.Today())
+		hit := w.Gate.Clear()
+		w.Reopen()
+		row, l := stateOf(t, w, paid.ID)
+		if row.Status == store.LoanActive && l.Owed().IsZero() && row.NextAction > w.Today() {
+			t.Errorf("step %d: a loan that owes nothing is looked at on %s", step, row.NextAction)
+		}
+		if _, err := w.Servicing.Repay(t.Context(), paid.ID, money.Minor(8_000_000), "all"); err != nil {
+			t.Fatal(err)
+		}
+		w.Live(clock.MustDate(2026, 8, 16))
+		w.Audit()
+		for id, want := range map[ident.ID]string{paid.ID: store.LoanClosed, lost.ID: store.LoanWrittenOff} {
+			if row, l := stateOf(t, w, id); row.Status != want || !l.DeferredFee.IsZero() {
+				t.Errorf("step %d: %s, want %s, with a fee of %s", step, row.Status, want, l.DeferredFee)
+			}
+		}
+		w.Close()
+		if !hit {
+			return
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"surety/lending/store"
 )
 
-// TestScripts runs the scripts in testdata, each on one loan of 10,000.00 for so many months. Run the
+// TestScripts runs the scripts in testdata/scripts, each on one loan of 10,000.00 for so many months. Run the
 // test with -rewrite to take the answers down anew. After each command the records are audited.
 //
 //	lend months=N                  -> the loan
@@ -30,7 +30,7 @@ import (
 //	reopen                         a crash, and what a start makes of it
 //	events                         -> the loan's since last asked
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		s := &script{w: lendingtest.New(t)}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out := s.run(t, d)
