@@ -106,6 +106,7 @@ type Engine struct {
 	batch    store.Batch           // not yet durable
 	since    clock.Instant         // of the batch's first verdict
 	alarmed  bool                  // the batch has an alarm
+	ending   bool                  // the node stops: what cannot be recorded now is left
 	brake    guard.Brake
 	at       [3]clock.Instant // by stream: the time of what was checked last
 	accounts int              // how far the sweep of balances has come
@@ -410,10 +411,12 @@ func (e *Engine) sweep(ctx context.Context) {
 	e.step(&guard.Input{Kind: guard.InputBalances, Accounts: accounts})
 }
 
-// end records what is left and saves the checker's state, when the context has ended.
+// end records what is left and saves the checker's state, when the context has ended. It tries
+// once: on a full disk the stop must not wait for room, and the next start checks again what is not
+// recorded.
 func (e *Engine) end() error {
-	ctx := context.WithoutCancel(context.Background())
-	if err := e.flush(ctx, true); err != nil {
+	e.ending = true
+	if err := e.flush(context.Background(), true); err != nil {
 		return err
 	}
 	if !e.again() {

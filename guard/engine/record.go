@@ -34,6 +34,9 @@ func (e *Engine) flush(ctx context.Context, now bool) error {
 		if ctx.Err() != nil {
 			return errs.As(errs.Canceled, ctx.Err(), "guard.flush")
 		}
+		if e.ending {
+			return errs.Wrap(err, "guard.flush")
+		}
 		e.deps.Log.Error("verdicts cannot be recorded; the guard waits", "error", err)
 		timer := e.deps.Clock.NewTimer(storeRetry)
 		select {
