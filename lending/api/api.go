@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -70,13 +71,13 @@ func (s *Service) Submit(ctx context.Context, request *connect.Request[lendingv1
 	return connect.NewResponse(response), err
 }
 
-// answeredLoan is a loan as the answer has it, which may be ahead of its row.
+// answeredLoan is a loan as the answer has it, which may be ahead of its row, with its events.
 func (s *Service) answeredLoan(ctx context.Context, row *store.Loan) (*lendingv1.Loan, error) {
-	loan, err := s.loanText(row, true)
+	events, err := s.deps.Store.SubjectEvents(ctx, row.ID)
 	if err != nil {
 		return nil, err
 	}
-	events, err := s.deps.Store.SubjectEvents(ctx, row.ID)
+	loan, err := s.loanText(row, events)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,8 @@ func (s *Service) answeredLoan(ctx context.Context, row *store.Loan) (*lendingv1
 }
 
 // Submission turns a request into a submission; the caller says where it comes from. An amount that
-// is no number is of kind Invalid with an *origination.FormError, as a form out of its limits is.
+// is no number is left to the desk, which tells it with all else that is wrong with the form. Kind
+// Invalid where there is no form.
 func Submission(m *lendingv1.SubmitRequest) (origination.Submission, error) {
 	s := origination.Submission{Key: m.IdempotencyKey, Product: m.Product, Features: m.Features}
 	f := m.Form
@@ -98,7 +100,6 @@ func Submission(m *lendingv1.SubmitRequest) (origination.Submission, error) {
 		BusinessName: f.BusinessName, Purpose: f.Purpose, Consent: f.Consent,
 		Figures: lending.Figures{MonthsInBusiness: int(f.MonthsInBusiness),
 			Employees: int(f.Employees), TermMonths: int(f.TermMonths)}}
-	var bad []lending.FieldError
 	for _, field := range []struct {
 		name string
 		text string
@@ -110,13 +111,10 @@ func Submission(m *lendingv1.SubmitRequest) (origination.Submission, error) {
 	} {
 		amount, err := money.ParseMinor(field.text)
 		if err != nil {
-			bad = append(bad, lending.FieldError{Field: field.name, Limit: "digits of minor units",
-				Given: strconv.Quote(clip(field.text))})
+			s.Unread = append(s.Unread, lending.FieldError{Field: field.name,
+				Limit: "digits of minor units", Given: strconv.Quote(clip(field.text))})
 		}
 		*field.into = amount
-	}
-	if len(bad) > 0 {
-		return s, errs.As(errs.Invalid, &origination.FormError{Fields: bad}, "lending.submit")
 	}
 	return s, nil
 }
@@ -145,7 +143,7 @@ func (s *Service) application(ctx context.Context, id ident.ID) (*lendingv1.Appl
 func (s *Service) ListApplications(ctx context.Context,
 	request *connect.Request[lendingv1.ListApplicationsRequest],
 ) (*connect.Response[lendingv1.ListApplicationsResponse], error) {
-	page, err := pageOf(request.Msg.Outcome, request.Msg.Before, request.Msg.Limit)
+	page, err := pageOf(request.Msg.Outcome, outcomes(), request.Msg.Before, request.Msg.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +165,9 @@ func (s *Service) ListApplications(ctx context.Context,
 	}
 	return connect.NewResponse(response), nil
 }
+
+// outcomes are what a list of applications can be limited to.
+func outcomes() []string { return []string{"approve", "decline", "refer"} }
 
 // RequestReview asks for a person to look at a decision.
 func (s *Service) RequestReview(ctx context.Context,
@@ -231,9 +232,10 @@ func (s *Service) Products(context.Context, *connect.Request[lendingv1.ProductsR
 	return connect.NewResponse(response), nil
 }
 
+// clip keeps hostile text out of answers and logs.
 func clip(text string) string {
 	if len(text) > 40 {
-		return text[:40] + "..."
+		return strings.ToValidUTF8(text[:40], "") + "..."
 	}
 	return text
 }

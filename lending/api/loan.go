@@ -2,11 +2,14 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"surety/api/event"
 	lendingv1 "surety/api/lending/v1"
 	"surety/base/clock"
 	"surety/base/errs"
@@ -31,7 +34,7 @@ func (s *Service) GetLoan(ctx context.Context, request *connect.Request[lendingv
 // ListLoans returns a page of loans, newest first, without events.
 func (s *Service) ListLoans(ctx context.Context, request *connect.Request[lendingv1.ListLoansRequest],
 ) (*connect.Response[lendingv1.ListLoansResponse], error) {
-	page, err := pageOf(request.Msg.Status, request.Msg.Before, request.Msg.Limit)
+	page, err := pageOf(request.Msg.Status, statuses(), request.Msg.Before, request.Msg.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +44,7 @@ func (s *Service) ListLoans(ctx context.Context, request *connect.Request[lendin
 	}
 	response := &lendingv1.ListLoansResponse{}
 	for i := range rows {
-		loan, err := s.loanText(&rows[i], false)
+		loan, err := s.loanText(&rows[i], nil)
 		if err != nil {
 			return nil, err
 		}
@@ -52,6 +55,12 @@ func (s *Service) ListLoans(ctx context.Context, request *connect.Request[lendin
 		response.Next = ""
 	}
 	return connect.NewResponse(response), nil
+}
+
+// statuses are what a list of loans can be limited to.
+func statuses() []string {
+	return []string{store.LoanApproved, store.LoanActive, store.LoanClosed, store.LoanWrittenOff,
+		store.LoanCancelled}
 }
 
 // Repay takes money for a loan.
@@ -132,8 +141,8 @@ func eventText(e *store.Stored) *lendingv1.LoanEvent {
 	return text
 }
 
-// loanText returns a row as the API shows it; the schedule only where it is wanted.
-func (s *Service) loanText(row *store.Loan, schedule bool) (*lendingv1.Loan, error) {
+// loanText returns a row as the API shows it; with its events the schedule as well.
+func (s *Service) loanText(row *store.Loan, events []store.Stored) (*lendingv1.Loan, error) {
 	contract, err := lending.DecodeContract(row.Contract)
 	if err != nil {
 		return nil, errs.Wrap(err, "lending.loan: %s", row.ID)
@@ -155,8 +164,8 @@ func (s *Service) loanText(row *store.Loan, schedule bool) (*lendingv1.Loan, err
 	if due, more := state.NextDue(); more {
 		text.NextDue = due.String()
 	}
-	if schedule {
-		text.Contract.Schedule = scheduleText(&contract, &state, today)
+	if events != nil {
+		text.Contract.Schedule = scheduleText(&contract, &state, today, lostFrom(events))
 	}
 	return text, nil
 }
@@ -171,45 +180,76 @@ func contractText(c *lending.Contract, digest lending.Digest) *lendingv1.Contrac
 	}
 }
 
+// lostFrom returns the due date of the oldest instalment that a write-off gave up; for a loan that
+// was not written off, a date before all.
+func lostFrom(events []store.Stored) clock.Date {
+	for i := range events {
+		if e := &events[i]; e.Kind == event.LoanWrittenOff {
+			days, err := strconv.Atoi(e.Facts["days_past_due"])
+			if err == nil {
+				return e.Date.AddDays(-days)
+			}
+		}
+	}
+	return 0
+}
+
 // scheduleText returns the contract's instalments with what has become of each.
-func scheduleText(c *lending.Contract, l *lending.Loan, today clock.Date) []*lendingv1.Instalment {
+func scheduleText(c *lending.Contract, l *lending.Loan, today, lost clock.Date) []*lendingv1.Instalment {
 	list := make([]*lendingv1.Instalment, len(c.Schedule.Rows))
 	for i := range c.Schedule.Rows {
 		row := &c.Schedule.Rows[i]
 		list[i] = &lendingv1.Instalment{Number: int32(row.Number), Due: row.Due.String(),
 			Payment: row.Payment.String(), Interest: row.Interest.String(),
 			Principal: row.Principal.String(), Balance: row.Balance.String(),
-			Status: instalmentStatus(row, l, today)}
+			Status: instalmentStatus(row, l, today, lost)}
 	}
 	return list
 }
 
-func instalmentStatus(row *lending.Row, l *lending.Loan, today clock.Date) string {
-	for i := range l.Dues {
-		due := &l.Dues[i]
-		if due.Number != row.Number {
-			continue
-		}
-		owed, _ := due.Interest.Add(due.Principal)
-		switch {
-		case owed.Less(row.Payment):
-			return "part_paid"
-		case due.On < today:
-			return "late"
-		}
-		return "due"
-	}
+// instalmentStatus says what has become of an instalment: future, due, late, part_paid, paid,
+// written_off or cancelled.
+func instalmentStatus(row *lending.Row, l *lending.Loan, today, lost clock.Date) string {
 	switch {
-	case l.Status == lending.Closed, row.Number < l.Next && l.Status == lending.Active:
+	case l.Status == lending.Cancelled:
+		return "cancelled"
+	case l.Status == lending.Closed:
 		return "paid"
-	case l.Status == lending.WrittenOff && row.Number < l.Next:
+	case l.Status == lending.WrittenOff && row.Due >= lost:
 		return "written_off"
+	case l.Status == lending.WrittenOff:
+		return "paid"
+	case row.Number >= l.Next:
+		return "future"
 	}
-	return "future"
+	for i := range l.Dues {
+		if due := &l.Dues[i]; due.Number == row.Number {
+			return dueStatus(row, due, today)
+		}
+	}
+	return "paid"
 }
 
-func pageOf(filter, before string, limit int32) (store.Page, error) {
+// dueStatus is the status of an instalment of which something is owed.
+func dueStatus(row *lending.Row, due *lending.Due, today clock.Date) string {
+	owed, _ := due.Interest.Add(due.Principal)
+	switch {
+	case due.On < today:
+		return "late"
+	case owed.Less(row.Payment):
+		return "part_paid"
+	}
+	return "due"
+}
+
+// pageOf returns the page that a list asks for. Kind Invalid for a filter that is none of the known
+// ones and for a place that no list gave.
+func pageOf(filter string, known []string, before string, limit int32) (store.Page, error) {
 	page := store.Page{Filter: filter, Limit: int(limit)}
+	if filter != "" && !slices.Contains(known, filter) {
+		return page, errs.New(errs.Invalid, "filter: %.40q is none of %s", filter,
+			strings.Join(known, ", "))
+	}
 	if page.Limit <= 0 {
 		page.Limit = 50
 	}
