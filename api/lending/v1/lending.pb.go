@@ -361,7 +361,7 @@ type Decision struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Outcome           string                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"` // approve, decline, refer
 	Points            int32                  `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
-	PdPpm             int64                  `protobuf:"varint,3,opt,name=pd_ppm,json=pdPpm,proto3" json:"pd_ppm,omitempty"` // probability of default, parts per million, by the boosted model
+	PdPpm             int64                  `protobuf:"varint,3,opt,name=pd_ppm,json=pdPpm,proto3" json:"pd_ppm,omitempty"` // probability of default, parts per million: both models, weighted by the policy
 	CardPdPpm         int64                  `protobuf:"varint,4,opt,name=card_pd_ppm,json=cardPdPpm,proto3" json:"card_pd_ppm,omitempty"`
 	Limit             string                 `protobuf:"bytes,5,opt,name=limit,proto3" json:"limit,omitempty"`
 	Offered           string                 `protobuf:"bytes,6,opt,name=offered,proto3" json:"offered,omitempty"`
@@ -865,7 +865,7 @@ type Instalment struct {
 	Interest      string                 `protobuf:"bytes,4,opt,name=interest,proto3" json:"interest,omitempty"`
 	Principal     string                 `protobuf:"bytes,5,opt,name=principal,proto3" json:"principal,omitempty"`
 	Balance       string                 `protobuf:"bytes,6,opt,name=balance,proto3" json:"balance,omitempty"`
-	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"` // due, paid, part_paid, late, future
+	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"` // future, due, part_paid, late, paid, written_off, cancelled
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
