@@ -20,14 +20,6 @@ func (l *loan) plan(flows []Flow) {
 		t.Allocation == Allocation{}
 }
 
-// halves is how many halves of a minor unit a rounded amount may lie from the exact one.
-func (r Rounding) halves() uint64 {
-	if r == RoundingNearest {
-		return 1
-	}
-	return 2
-}
-
 // nextDue is the due date of the instalment that falls due next.
 func (l *loan) nextDue() clock.Date { return l.dueDate(int(l.fallen)) }
 

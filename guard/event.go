@@ -157,23 +157,27 @@ type Terms struct {
 	PenaltyRate     uint64 // a year, in 1e-9 percent
 }
 
-// Rounding says how interest becomes minor units.
+// Rounding says which minor unit an exact amount becomes. The numbers are stored in snapshots: never
+// renumber.
 type Rounding uint8
 
 // The roundings.
 const (
-	RoundingNone    Rounding = 0
-	RoundingNearest Rounding = 1 // a tie may go either way
-	RoundingCut     Rounding = 2 // down or up
+	RoundingNone     Rounding = 0 // not known
+	RoundingHalfEven Rounding = 1
+	RoundingHalfUp   Rounding = 2
+	RoundingDown     Rounding = 3
+	RoundingUp       Rounding = 4
 )
+
+var roundingNames = [...]string{"", "half_even", "half_up", "down", "up"}
 
 // ParseRounding returns the rounding of the name in the contract, RoundingNone for any other text.
 func ParseRounding(name string) Rounding {
-	switch name {
-	case "half_even", "half_up":
-		return RoundingNearest
-	case "down", "up":
-		return RoundingCut
+	for i := 1; i < len(roundingNames); i++ {
+		if roundingNames[i] == name {
+			return Rounding(i)
+		}
 	}
 	return RoundingNone
 }

@@ -55,24 +55,45 @@ const rateUnit = 100_000_000_000
 // rateMax bounds an annual rate, a million percent.
 const rateMax = 10_000 * rateUnit
 
-// within reports whether stated, in minor units, is balance x rate x years to within the given
-// number of halves of a minor unit: one half for a posting rounded to the nearest, whichever way it
-// settles a tie. The comparison is exact: |2 x stated x unit x den - 2 x balance x rate x num| is
-// at most halves x unit x den.
-func within(stated, balance, rate uint64, years ratio, halves uint64) bool {
+// rounds reports whether stated, in minor units, is balance x rate x years rounded by the rule; where
+// the rule is not known, whether it lies within one unit. The amounts are compared as integers: both
+// times 2 x unit x den, so that half a unit is unit x den.
+func (r Rounding) rounds(stated, balance, rate uint64, years ratio) bool {
 	exact := multiply(2, balance, rate, years.num)
 	claimed := multiply(2, stated, rateUnit, years.den)
-	difference := exact
-	if exact.less(claimed) {
-		difference = claimed.minus(exact)
-	} else {
-		difference = exact.minus(claimed)
+	half := multiply(rateUnit, years.den)
+	unit := half.times(2)
+	above := exact.less(claimed) // stated lies above the exact amount
+	gap := exact.minus(claimed)
+	if above {
+		gap = claimed.minus(exact)
 	}
-	return !multiply(halves, rateUnit, years.den).less(difference)
+	switch r {
+	case RoundingHalfEven:
+		return gap.less(half) || gap == half && stated%2 == 0
+	case RoundingHalfUp:
+		return gap.less(half) || gap == half && above
+	case RoundingDown:
+		return !above && gap.less(unit)
+	case RoundingUp:
+		return gap == wide{} || above && gap.less(unit)
+	}
+	return !unit.less(gap)
 }
 
-// interest returns balance x rate x years in minor units, rounded half up: what a breach record
-// shows as expected. It saturates at the greatest uint64.
+// of returns balance x rate x years rounded by the rule: what a breach record shows as expected.
+func (r Rounding) of(balance, rate uint64, years ratio) uint64 {
+	near := interest(balance, rate, years)
+	for _, n := range [...]uint64{near, less(near, 1), near + 1} {
+		if r.rounds(n, balance, rate, years) {
+			return n
+		}
+	}
+	return near
+}
+
+// interest returns balance x rate x years in minor units, rounded half up. It saturates at the
+// greatest int64.
 func interest(balance, rate uint64, years ratio) uint64 {
 	target := multiply(2, balance, rate, years.num)
 	unit := multiply(2, rateUnit, years.den)

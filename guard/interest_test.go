@@ -31,17 +31,62 @@ func TestInterestAgainstRationals(t *testing.T) {
 			t.Fatalf("%d at %d for %d/%d: %d, exactly %s", balance, rate, years.num, years.den, got,
 				exact.FloatString(3))
 		}
-		stated := got + uint64(rapid.IntRange(0, 3).Draw(t, "off"))
-		gap := new(big.Rat).Sub(new(big.Rat).SetInt(new(big.Int).SetUint64(stated)), exact)
-		gap.Abs(gap)
-		for halves := uint64(1); halves <= 2; halves++ {
-			want := gap.Cmp(big.NewRat(int64(halves), 2)) <= 0
-			if within(stated, balance, rate, years, halves) != want {
-				t.Fatalf("%d for exactly %s within %d halves: not %v", stated, exact.FloatString(6),
-					halves, want)
+		for rule := RoundingHalfEven; rule <= RoundingUp; rule++ {
+			want := roundedBy(rule, exact)
+			if of := rule.of(balance, rate, years); of != want {
+				t.Fatalf("%s rounded %s is %d, want %d", exact.FloatString(6), roundingNames[rule], of, want)
+			}
+			for stated := less(want, 2); stated <= want+2; stated++ {
+				if rule.rounds(stated, balance, rate, years) != (stated == want) {
+					t.Fatalf("%d for %s rounded %s: not %v", stated, exact.FloatString(6),
+						roundingNames[rule], stated == want)
+				}
+			}
+		}
+		for stated := less(got, 3); stated <= got+3; stated++ {
+			gap := new(big.Rat).Sub(new(big.Rat).SetInt(new(big.Int).SetUint64(stated)), exact)
+			want := gap.Abs(gap).Cmp(big.NewRat(1, 1)) <= 0
+			if RoundingNone.rounds(stated, balance, rate, years) != want {
+				t.Fatalf("%d for %s within a unit: not %v", stated, exact.FloatString(6), want)
 			}
 		}
 	})
+}
+
+// roundedBy rounds a rational, the plain way.
+func roundedBy(rule Rounding, exact *big.Rat) uint64 {
+	down := new(big.Int).Quo(exact.Num(), exact.Denom())
+	rest := new(big.Rat).Sub(exact, new(big.Rat).SetInt(down))
+	half := rest.Cmp(big.NewRat(1, 2))
+	n := down.Uint64()
+	up := rule == RoundingUp && rest.Sign() > 0 || rule == RoundingHalfUp && half >= 0 ||
+		rule == RoundingHalfEven && (half > 0 || half == 0 && n%2 == 1)
+	if up {
+		n++
+	}
+	return n
+}
+
+func TestTies(t *testing.T) {
+	// 50 at 1 percent for a year is exactly half a unit; 150 is one and a half.
+	const percent = rateUnit / 100
+	for _, row := range []struct {
+		balance uint64
+		rule    Rounding
+		want    uint64
+	}{
+		{50, RoundingHalfEven, 0}, {50, RoundingHalfUp, 1}, {50, RoundingDown, 0}, {50, RoundingUp, 1},
+		{150, RoundingHalfEven, 2}, {150, RoundingHalfUp, 2}, {150, RoundingDown, 1}, {150, RoundingUp, 2},
+		{100, RoundingDown, 1}, {100, RoundingUp, 1},
+	} {
+		for stated := range uint64(4) {
+			got := row.rule.rounds(stated, row.balance, percent, ratio{1, 1})
+			if got != (stated == row.want) {
+				t.Errorf("%d for 1 percent of %d rounded %s: %v, want %d", stated, row.balance,
+					roundingNames[row.rule], got, row.want)
+			}
+		}
+	}
 }
 
 func TestPeriods(t *testing.T) {

@@ -99,10 +99,10 @@ func (c *Checker) checkInstalments(e *Event, about *facts, l *loan) {
 	for i := range e.Flows {
 		f := &e.Flows[i]
 		years := l.dayCount.years(from, f.Due)
-		if !within(f.Interest, left, l.rate, years, l.terms.Rounding.halves()) {
+		if !l.terms.Rounding.rounds(f.Interest, left, l.rate, years) {
 			c.object(ScheduleInterest, e, about,
 				Record{{"instalment", decimal(uint64(i + 1))}, {"balance", decimal(left)},
-					{"interest", decimal(interest(left, l.rate, years))}},
+					{"interest", decimal(l.terms.Rounding.of(left, l.rate, years))}},
 				Record{{"instalment", decimal(uint64(i + 1))}, {"balance", decimal(left)},
 					{"interest", decimal(f.Interest)}})
 			return

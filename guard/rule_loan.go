@@ -109,9 +109,9 @@ func (c *Checker) checkInterest(e *Event, about *facts, l *loan) {
 		return // the interest follows from what was reported; it would be the same fault again
 	}
 	years := l.yearsOf(f.From, f.To)
-	if !within(e.amount(AmountInterest), bearing, l.rate, years, l.terms.Rounding.halves()) {
+	if !l.terms.Rounding.rounds(e.amount(AmountInterest), bearing, l.rate, years) {
 		c.object(InterestWrong, e, about,
-			Record{{"interest", decimal(interest(bearing, l.rate, years))},
+			Record{{"interest", decimal(l.terms.Rounding.of(bearing, l.rate, years))},
 				{"balance", decimal(bearing)}, {"annual_rate", rateText(l.rate)}},
 			Record{{"interest", decimal(e.amount(AmountInterest))},
 				{"balance", decimal(bearing)}, {"annual_rate", rateText(f.Rate)}})
@@ -145,8 +145,8 @@ func (c *Checker) judgePenalty(e *Event, about *facts, l *loan, back *undo) {
 	case overdue > owed:
 		c.object(PenaltyWrong, e, about, Record{{"overdue", "at most " + decimal(owed)}},
 			Record{{"overdue", decimal(overdue)}})
-	case !within(penalty, overdue, rate, years, l.terms.Rounding.halves()):
-		c.object(PenaltyWrong, e, about, Record{{"penalty", decimal(interest(overdue, rate, years))}},
+	case !l.terms.Rounding.rounds(penalty, overdue, rate, years):
+		c.object(PenaltyWrong, e, about, Record{{"penalty", decimal(l.terms.Rounding.of(overdue, rate, years))}},
 			Record{{"penalty", decimal(penalty)}})
 	default:
 		c.passed(SumsRecomputed, penalty)

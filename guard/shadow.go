@@ -187,7 +187,7 @@ func (s *shadow) signed() Event {
 			func(rate uint64) valuation { return newEffectiveEU(on, rate) }),
 		RateUS: rateOf(e.Flows, shadowPrincipal-shadowFee,
 			func(rate uint64) valuation { return newNominalUS(on, rate) }),
-		Terms: Terms{Rounding: RoundingNearest, Overdue: OverdueStops, Early: EarlyNext,
+		Terms: Terms{Rounding: RoundingHalfEven, Overdue: OverdueStops, Early: EarlyNext,
 			Allocation:  Allocation{PartPenalty, PartInterest, PartPrincipal},
 			PenaltyRate: 2 * shadowRate, PenaltyDayCount: Actual360},
 	}

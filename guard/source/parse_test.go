@@ -45,7 +45,7 @@ func TestParseReadsAll(t *testing.T) {
 	f := got.Facts
 	want := guard.Facts{DayCount: guard.Monthly, Term: 1, FirstDue: clock.MustDate(2026, 2, 28),
 		DisbursedOn: clock.MustDate(2026, 1, 31), Rate: 10_800_000_000, RateEU: 11_000_000,
-		RateUS: 10_900_000, Terms: guard.Terms{Rounding: guard.RoundingNearest,
+		RateUS: 10_900_000, Terms: guard.Terms{Rounding: guard.RoundingHalfEven,
 			Overdue: guard.OverdueStops, Early: guard.EarlyNext,
 			Allocation:      guard.Allocation{guard.PartPenalty, guard.PartInterest, guard.PartPrincipal},
 			PenaltyDayCount: guard.Actual360, PenaltyRate: 21_600_000_000}}
