@@ -11,18 +11,16 @@ import (
 // own, with the live checker's limits and blind spots, and a loan of a shadow customer that is
 // sound up to the fault. Nothing of it touches the live streams, their numbering or any account.
 type shadow struct {
-	c        *Checker
-	now      clock.Instant
-	seq      uint64 // of the shadow outbox
-	fed      uint64 // of the shadow feed
-	stamp    clock.Instant
-	opened   map[ident.ID]bool
-	last     Event // the event sent last
-	reserve  ident.ID
-	today    clock.Date
-	flows    []Flow
-	disburse ident.ID
-	found    []*Breach
+	c      *Checker
+	now    clock.Instant
+	seq    uint64 // of the shadow outbox
+	fed    uint64 // of the shadow feed
+	stamp  clock.Instant
+	opened map[ident.ID]bool
+	last   Event // the event sent last
+	today  clock.Date
+	flows  []Flow
+	found  []*Breach
 }
 
 // The shadow loan: twelve hundred for three months at twelve percent, with a fee of six.

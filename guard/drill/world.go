@@ -33,7 +33,6 @@ type world struct {
 	alarms  []heard
 	news    chan struct{} // closed and replaced at each alarm
 	created map[ident.ID]bool
-	refused int // clean orders that the ledger refused
 }
 
 // heard is an alarm and when it was durable.
