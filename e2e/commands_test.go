@@ -33,7 +33,8 @@ func TestCommands(t *testing.T) {
 	file := func(name string) string { return filepath.Join(scratch, name) }
 	// Each row is run as it stands and then with -o json; what can be done once is told both times.
 	rows := []struct{ command, args string }{
-		{"version", ""}, {"doctor", ""}, {"config show", ""}, {"config check", writeFile(t, "c.yaml", "log: {level: warn}\n")},
+		{"version", ""}, {"doctor", ""}, {"config show", ""},
+		{"config check", writeFile(t, "c.yaml", "log: {level: warn}\n")},
 		{"access token create", "--name ann --role viewer"}, {"access token list", ""},
 		{"lend submit", "--form " + writeFile(t, "form.json", string(form)) + " --key commands-2"},
 		{"lend applications", "--limit 5"}, {"lend application", loan.Application},

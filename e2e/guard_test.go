@@ -201,8 +201,9 @@ func TestLateLoan(t *testing.T) {
 	if last := late.Events[len(late.Events)-1]; last.Kind != "loan.recovered" || last.Amounts["amount"] != "10000" {
 		t.Errorf("recovered: %v", last)
 	}
-	if totals := balanced(t, n); totals[account{156, 200}].GetDebitsPosted() != totals[account{156, 200}].GetCreditsPosted() {
-		t.Errorf("principal is left in the books: %v", totals[account{156, 200}])
+	principal := balanced(t, n)[account{156, 200}]
+	if principal.GetDebitsPosted() != principal.GetCreditsPosted() {
+		t.Errorf("principal is left in the books: %v", principal)
 	}
 	var application lendingv1.Application
 	ask(t, dir, &application, "lend", "application", loan.Application)

@@ -100,7 +100,8 @@ func TestHTTP(t *testing.T) {
 	if asset == nil {
 		t.Fatalf("the page loads no script:\n%s", page)
 	}
-	if status, script := (call{method: http.MethodGet, path: "/" + asset[1]}).do(t, n); status != 200 || len(script) < 1_000 {
+	status, script := call{method: http.MethodGet, path: "/" + asset[1]}.do(t, n)
+	if status != 200 || len(script) < 1_000 {
 		t.Errorf("%s: %d, %d bytes", asset[1], status, len(script))
 	}
 }

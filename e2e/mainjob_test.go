@@ -237,7 +237,8 @@ func followDeclined(t *testing.T, n *node) {
 
 // goodForm is an application that the default policy approves on its form alone.
 func goodForm(idNumber string) *lendingv1.Form {
-	return &lendingv1.Form{Name: "Wei Li", IdNumber: idNumber, Phone: fmt.Sprintf("+86%011d", crc32.ChecksumIEEE([]byte(idNumber))),
+	return &lendingv1.Form{Name: "Wei Li", IdNumber: idNumber,
+		Phone:        fmt.Sprintf("+86%011d", crc32.ChecksumIEEE([]byte(idNumber))),
 		BusinessName: "Noodles & Sons", MonthsInBusiness: 84, MonthlyTurnover: "18000000",
 		Employees: 6, ExistingDebt: "0", Amount: "1200000", TermMonths: 12, Purpose: "stock",
 		Consent: true}

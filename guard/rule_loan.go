@@ -146,7 +146,8 @@ func (c *Checker) judgePenalty(e *Event, about *facts, l *loan, back *undo) {
 		c.object(PenaltyWrong, e, about, Record{{"overdue", "at most " + decimal(owed)}},
 			Record{{"overdue", decimal(overdue)}})
 	case !l.terms.Rounding.rounds(penalty, overdue, rate, years):
-		c.object(PenaltyWrong, e, about, Record{{"penalty", decimal(l.terms.Rounding.of(overdue, rate, years))}},
+		c.object(PenaltyWrong, e, about,
+			Record{{"penalty", decimal(l.terms.Rounding.of(overdue, rate, years))}},
 			Record{{"penalty", decimal(penalty)}})
 	default:
 		c.passed(SumsRecomputed, penalty)
