@@ -170,15 +170,7 @@ func newJournal(t *testing.T, seed uint64) *journal {
 // answers with an error, rather than not at all, fails the test, unless it is stopping.
 func (j *journal) load(ctx context.Context, t *testing.T, n *node, random *rand.Rand, stopping bool) {
 	for ctx.Err() == nil {
-		var err error
-		switch random.IntN(8) {
-		case 0:
-			err = j.move(ctx, n, random)
-		case 1, 2:
-			err = j.repay(ctx, n, random)
-		default:
-			err = j.submit(ctx, n, j.take())
-		}
+		err := j.one(ctx, n, random)
 		if err == nil {
 			continue
 		}
@@ -187,6 +179,17 @@ func (j *journal) load(ctx context.Context, t *testing.T, n *node, random *rand.
 		}
 		return
 	}
+}
+
+// one sends one application, repayment or batch of transfers.
+func (j *journal) one(ctx context.Context, n *node, random *rand.Rand) error {
+	switch random.IntN(8) {
+	case 0:
+		return j.move(ctx, n, random)
+	case 1, 2:
+		return j.repay(ctx, n, random)
+	}
+	return j.submit(ctx, n, j.take())
 }
 
 // cutOff reports whether a call ended without an answer.
