@@ -60,7 +60,7 @@ type World struct {
 	Recovery    *recovery.Recovery
 
 	directory string
-	files     *vfs.Memory
+	files     vfs.FS
 	idents    *entropy.Idents
 	today     atomic.Int32
 	moneyOut  atomic.Pointer[error]
@@ -84,8 +84,23 @@ func New(t testing.TB) *World {
 // NewWith is New with other programmes than the shipped ones.
 func NewWith(t testing.TB, programmes origination.Catalogue) *World {
 	t.Helper()
-	w := &World{T: t, Gate: &Gate{}, Clock: wallclock.NewManual(Start.Instant()), Sealer: NewSealer(),
-		Catalogue: programmes, directory: directory(t), files: vfs.NewMemory()}
+	return begin(t, &World{Catalogue: programmes, directory: directory(t), files: vfs.NewMemory()})
+}
+
+// NewOnDisk is New with everything on the disk and synced: for benchmarks.
+func NewOnDisk(t testing.TB) *World {
+	t.Helper()
+	programmes, err := catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begin(t, &World{Catalogue: programmes, directory: t.TempDir(), files: vfs.OS{}})
+}
+
+func begin(t testing.TB, w *World) *World {
+	t.Helper()
+	w.T, w.Gate, w.Sealer = t, &Gate{}, NewSealer()
+	w.Clock = wallclock.NewManual(Start.Instant())
 	w.idents = entropy.NewIdents(entropy.Seeded(1), w.Clock.Now)
 	w.SetToday(Start)
 	t.Cleanup(func() { _ = w.shut() })
@@ -154,7 +169,7 @@ func (w *World) Open() error {
 }
 
 func (w *World) openStores(ctx context.Context, log *slog.Logger) (err error) {
-	w.Ledger, err = replica.Open(ctx, replica.Config{Dir: "ledger", Limits: ledger.Limits{Seed: 1},
+	w.Ledger, err = replica.Open(ctx, replica.Config{Dir: filepath.Join(w.directory, "ledger"), Limits: ledger.Limits{Seed: 1},
 		Journal: journal.Options{SegmentBytes: 4 << 20, FirstSegmentBytes: 1 << 20}},
 		replica.Deps{FS: w.files, Clock: w.Clock, Entropy: entropy.Seeded(1), Log: log})
 	if err != nil {

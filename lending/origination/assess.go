@@ -10,6 +10,7 @@ import (
 	"surety/ledger"
 	"surety/lending"
 	"surety/lending/score"
+	"surety/lending/settlement"
 	"surety/lending/store"
 )
 
@@ -24,6 +25,8 @@ type file struct {
 	stored   inputs
 	in       lending.Inputs
 	decision lending.Decision
+	limits   []store.Instruction // to grant and reserve, as they are stored
+	orders   []settlement.Order  // the same, decoded
 }
 
 // inputs is what is stored to decide again: the features as the models took them, and the text of

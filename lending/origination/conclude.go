@@ -10,6 +10,7 @@ import (
 	"surety/base/errs"
 	"surety/base/ident"
 	"surety/base/money"
+	"surety/ledger"
 	"surety/lending"
 	"surety/lending/population"
 	"surety/lending/settlement"
@@ -31,27 +32,50 @@ func (d *Desk) receive(ctx context.Context, f *file) error {
 	received.Amounts = map[string]money.Amount{"requested": money.Minor(uint64(f.row.Requested))}
 	received.Facts = map[string]string{"digest": lending.DigestOf(f.row.SealedForm).String(),
 		"key": f.row.Key, "origin": f.row.Origin, "term": strconv.Itoa(f.row.Term)}
-	writes := []store.Write{store.InsertApplication(&f.row), store.Emit(received)}
+	events, writes := []*event.Event{received}, []store.Write{store.InsertApplication(&f.row)}
 	if f.decision.Outcome == lending.Approve {
-		writes = append(writes, d.reservation(f)...)
+		events = append(events, d.reservation(f)...)
+	}
+	writes = append(writes, store.Emit(events...))
+	for i := range f.limits {
+		writes = append(writes, store.Instruct(&f.limits[i]))
 	}
 	return d.deps.Store.Commit(ctx, writes...)
 }
 
-// reservation returns the events and instructions that raise the customer's limit to what was
-// decided, where it is lower, and reserve this loan's part of it.
-func (d *Desk) reservation(f *file) (writes []store.Write) {
+// reservation draws up what raises the customer's limit to what was decided, where it is lower, and
+// reserves this loan's part of it, and returns the events of both. With the reservation go the
+// accounts that the payment will need, so that they are opened in one batch with its own.
+func (d *Desk) reservation(f *file) (events []*event.Event) {
 	product := f.programme.Product.ID()
 	if more, less := f.decision.Limit.Sub(f.granted); !less && !more.IsZero() {
-		writes = append(writes, d.instruct(f, lending.LimitGranted, "limit", more,
-			lending.GrantLimit(product, f.row.Customer, more))...)
+		events = append(events, d.instruct(f, lending.LimitGranted, "limit", more,
+			lending.GrantLimit(product, f.row.Customer, more)))
 	}
-	return append(writes, d.instruct(f, lending.LimitReserved, "principal", f.decision.Amount,
-		lending.ReserveLimit(product, f.row.Customer, f.decision.Amount, reserveSeconds))...)
+	events = append(events, d.instruct(f, lending.LimitReserved, "principal", f.decision.Amount,
+		lending.ReserveLimit(product, f.row.Customer, f.decision.Amount, reserveSeconds)))
+	last := len(f.orders) - 1
+	f.orders[last].Accounts = append(f.orders[last].Accounts, f.paymentAccounts()...)
+	f.limits[last].Body = f.orders[last].Encode()
+	return events
+}
+
+// paymentAccounts are the accounts that a disbursement touches beside those of the limit.
+func (f *file) paymentAccounts() []ledger.Account {
+	product := f.programme.Product.ID()
+	refs := [...]lending.AccountRef{{Class: lending.ClassPrincipal, Owner: loanID(f.row.ID)},
+		{Class: lending.ClassDisbursing, Owner: product},
+		{Class: lending.ClassDeposit, Owner: f.row.Customer},
+		{Class: lending.ClassDeferredFee, Owner: product}}
+	accounts := make([]ledger.Account, len(refs))
+	for i := range refs {
+		accounts[i] = refs[i].Record(f.programme.Currency)
+	}
+	return accounts
 }
 
 func (d *Desk) instruct(f *file, kind lending.EventKind, name string, amount money.Amount,
-	legs []lending.Posting) []store.Write {
+	legs []lending.Posting) *event.Event {
 	subject := f.subject()
 	id := lending.EventID(kind, f.row.ID, "")
 	e := subject.NewEvent(kind.String(), id, d.deps.Clock.Now(), f.row.BusinessDate)
@@ -60,13 +84,13 @@ func (d *Desk) instruct(f *file, kind lending.EventKind, name string, amount mon
 		e.Facts = map[string]string{"timeout_seconds": strconv.Itoa(int(reserveSeconds))}
 	}
 	order := settlement.NewOrder(id, f.row.BusinessDate, f.programme.Currency, legs)
-	return []store.Write{store.Emit(e), store.Instruct(&store.Instruction{Event: id, Kind: e.Kind,
-		Application: f.row.ID, Body: order.Encode()})}
+	f.orders = append(f.orders, order)
+	f.limits = append(f.limits, store.Instruction{Event: id, Kind: e.Kind, Application: f.row.ID,
+		Body: order.Encode()})
+	return e
 }
 
-// conclude takes a received application to its end, under a context that does not end. Its limit
-// instructions, where it has any, are read back as they were stored: after a crash they are all
-// there is.
+// conclude takes a received application to its end, under a context that does not end.
 func (d *Desk) conclude(ctx context.Context, f *file) (Answer, error) {
 	var settled []store.Write
 	if f.decision.Outcome == lending.Approve {
@@ -82,28 +106,18 @@ func (d *Desk) conclude(ctx context.Context, f *file) (Answer, error) {
 // limit counts as used up and the policy decides again. Where it refuses the grant and the limit
 // that the customer had before is enough, the loan goes on.
 func (d *Desk) reserve(ctx context.Context, f *file) (settled []store.Write, _ error) {
-	instructions, err := d.deps.Store.ApplicationInstructions(ctx, f.row.ID)
-	if err != nil {
-		return nil, err
-	}
-	orders := make([]settlement.Order, len(instructions))
-	for i := range instructions {
-		if orders[i], err = settlement.DecodeOrder(instructions[i].Body); err != nil {
-			return nil, err
-		}
-		settled = append(settled, store.Settle(instructions[i].Event))
-	}
-	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, orders)
+	outcomes, err := d.settler.Carry(ctx, f.orders...)
 	if err != nil {
 		return nil, err
 	}
 	subject := f.subject()
 	reserved := false
 	for i := range outcomes {
+		settled = append(settled, store.Settle(f.limits[i].Event))
 		if outcomes[i].Refused {
-			settled = append(settled, store.Emit(subject.CancelEvent(orders[i].Event,
+			settled = append(settled, store.Emit(subject.CancelEvent(f.limits[i].Event,
 				outcomes[i].Reason(), d.deps.Clock.Now(), f.row.BusinessDate)))
-		} else if instructions[i].Kind == lending.LimitReserved.String() {
+		} else if f.limits[i].Kind == lending.LimitReserved.String() {
 			reserved = true
 		}
 	}
@@ -201,9 +215,12 @@ type payment struct {
 	terms       lending.Contract
 }
 
+// loanID returns the id of the loan that an application may lead to.
+func loanID(application ident.ID) ident.ID { return ident.Derive("loan", application.String()) }
+
 // prepare draws up the contract and the payment of an approved application.
 func (d *Desk) prepare(f *file, decision *event.Event) (*payment, error) {
-	id := ident.Derive("loan", f.row.ID.String())
+	id := loanID(f.row.ID)
 	terms, err := lending.NewContract(lending.Parties{Loan: id, Application: f.row.ID,
 		Customer: f.row.Customer, Decision: f.decision.Digest()}, f.programme.Product,
 		lending.Offer{Principal: f.decision.Amount, Rate: f.decision.Rate, Months: f.decision.TermMonths,
@@ -241,7 +258,7 @@ func (d *Desk) prepare(f *file, decision *event.Event) (*payment, error) {
 
 // pay has the ledger carry out the payment and answers.
 func (d *Desk) pay(ctx context.Context, f *file, p *payment) (Answer, error) {
-	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, []settlement.Order{p.order})
+	outcomes, err := d.settler.Carry(ctx, p.order)
 	if err != nil {
 		return Answer{}, err
 	}

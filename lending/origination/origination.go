@@ -104,15 +104,16 @@ type Deps struct {
 
 // Desk originates loans.
 type Desk struct {
-	deps  Deps
-	locks [stripes]sync.Mutex
+	deps    Deps
+	settler *settlement.Settler
+	locks   [stripes]sync.Mutex
 }
 
 // formBinding names what is sealed, so that a sealed form opens as nothing else.
 const formBinding = "lending.form"
 
 // New returns a desk.
-func New(deps Deps) *Desk { return &Desk{deps: deps} }
+func New(deps Deps) *Desk { return &Desk{deps: deps, settler: settlement.New(deps.Ledger)} }
 
 // Submission is an application as it comes in.
 type Submission struct {

@@ -293,7 +293,7 @@ func TestCanceledBefore(t *testing.T) {
 // TestImpatient has the caller go away at each step after the first: the application is concluded
 // all the same, at once.
 func TestImpatient(t *testing.T) {
-	for step := range 6 {
+	for step := range 5 {
 		w := lendingtest.New(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		w.Gate.Arm(lendingtest.Fault{Step: step, Do: cancel})

@@ -85,6 +85,15 @@ func (d *Desk) decideStored(ctx context.Context, row *store.Application) (Answer
 		return Answer{}, err
 	}
 	f.decision = lending.Decide(&f.programme.Policy, &f.programme.Product, &f.in)
+	if f.limits, err = d.deps.Store.ApplicationInstructions(ctx, row.ID); err != nil {
+		return Answer{}, err
+	}
+	f.orders = make([]settlement.Order, len(f.limits))
+	for i := range f.limits {
+		if f.orders[i], err = settlement.DecodeOrder(f.limits[i].Body); err != nil {
+			return Answer{}, err
+		}
+	}
 	return d.conclude(ctx, f)
 }
 

@@ -184,7 +184,7 @@ func (f *file) after(next *lending.Loan) store.Loan {
 // carry takes a recorded act to the ledger. Where the ledger refuses it is withdrawn, with kind
 // Refused; after any other error the loan is in doubt.
 func (d *Desk) carry(ctx context.Context, f *file, act *lending.Act, m move) error {
-	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, []settlement.Order{f.order(act)})
+	outcomes, err := d.settler.Carry(ctx, f.order(act))
 	if err != nil {
 		d.doubt(f.row.ID)
 		return err
@@ -293,7 +293,7 @@ func (d *Desk) settleOne(ctx context.Context, i *store.Instruction) error {
 	if err != nil {
 		return err
 	}
-	outcomes, err := settlement.Carry(ctx, d.deps.Ledger, []settlement.Order{order})
+	outcomes, err := d.settler.Carry(ctx, order)
 	if err != nil {
 		return err
 	}

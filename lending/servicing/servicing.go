@@ -61,8 +61,9 @@ type Deps struct {
 
 // Desk services the loans of one store.
 type Desk struct {
-	deps  Deps
-	locks [stripes]sync.Mutex
+	deps    Deps
+	settler *settlement.Settler
+	locks   [stripes]sync.Mutex
 
 	mu       sync.Mutex            // guards doubtful
 	doubtful map[ident.ID]struct{} // loans with an act of which it is not known whether it stands
@@ -70,7 +71,8 @@ type Desk struct {
 
 // New returns a desk.
 func New(deps Deps) *Desk {
-	return &Desk{deps: deps, doubtful: make(map[ident.ID]struct{})}
+	return &Desk{deps: deps, settler: settlement.New(deps.Ledger),
+		doubtful: make(map[ident.ID]struct{})}
 }
 
 // file is a loan on the desk: its row, its terms and its state.

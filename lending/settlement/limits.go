@@ -5,6 +5,10 @@ const (
 	// accounting table has five legs between six accounts. It must fit a byte.
 	recordsMax = 64
 
+	// accountsMax bounds the accounts that a settler remembers, twice over: the accounts of some ten
+	// thousand loans, about six megabytes.
+	accountsMax = 1 << 16
+
 	// finishMax bounds the writes of one commit of the finisher: a few milliseconds of the
 	// database's writer, which others wait for.
 	finishMax = 256

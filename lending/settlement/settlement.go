@@ -17,10 +17,15 @@
 //
 // The package does not decide what to post (package lending) nor what a refusal means to the loan
 // (packages origination and servicing).
+//
+// # Concurrency
+//
+// A Settler and a Finisher may be used by any number of goroutines.
 package settlement
 
 import (
 	"context"
+	"sync"
 
 	"surety/base/errs"
 	"surety/base/ident"
@@ -41,6 +46,19 @@ type Order struct {
 	Transfers []ledger.Transfer // one linked chain
 }
 
+// Settler carries orders to one ledger. It remembers which accounts exist, which they do for ever, so
+// that an order between accounts it has met costs the ledger one batch and not two.
+type Settler struct {
+	to Ledger
+
+	mu    sync.Mutex // guards what follows
+	known map[ident.ID]struct{}
+	older map[ident.ID]struct{} // what known was before it was full
+}
+
+// New returns a settler that knows no account.
+func New(to Ledger) *Settler { return &Settler{to: to, known: map[ident.ID]struct{}{}} }
+
 // Outcome is what became of an order.
 type Outcome struct {
 	Refused bool
@@ -55,11 +73,11 @@ func (o Outcome) Reason() string { return o.Result.String() }
 // outcome for each. On an error nothing is known about the orders that have no outcome: they must
 // be carried again. An answer that can only come from a defect (an account that exists with other
 // properties, an id used for something else) is an error of kind Internal.
-func Carry(ctx context.Context, to Ledger, orders []Order) ([]Outcome, error) {
+func (s *Settler) Carry(ctx context.Context, orders ...Order) ([]Outcome, error) {
 	outcomes := make([]Outcome, 0, len(orders))
 	for len(orders) > 0 {
 		n := fitting(orders)
-		batch, err := carry(ctx, to, orders[:n])
+		batch, err := s.carry(ctx, orders[:n])
 		if err != nil {
 			return outcomes, err
 		}
@@ -82,8 +100,8 @@ func fitting(orders []Order) int {
 	return len(orders)
 }
 
-func carry(ctx context.Context, to Ledger, orders []Order) ([]Outcome, error) {
-	if err := open(ctx, to, orders); err != nil {
+func (s *Settler) carry(ctx context.Context, orders []Order) ([]Outcome, error) {
+	if err := s.open(ctx, orders); err != nil {
 		return nil, err
 	}
 	var transfers []ledger.Transfer
@@ -93,7 +111,7 @@ func carry(ctx context.Context, to Ledger, orders []Order) ([]Outcome, error) {
 	if len(transfers) == 0 {
 		return make([]Outcome, len(orders)), nil
 	}
-	results, err := to.CreateTransfers(ctx, transfers)
+	results, err := s.to.CreateTransfers(ctx, transfers)
 	if err != nil {
 		return nil, errs.Wrap(err, "settlement.carry: %d transfers", len(transfers))
 	}
@@ -104,7 +122,7 @@ func carry(ctx context.Context, to Ledger, orders []Order) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(orders))
 	for i := range orders {
 		n := len(orders[i].Transfers)
-		outcomes[i], err = judge(ctx, to, &orders[i], results[:n])
+		outcomes[i], err = s.judge(ctx, &orders[i], results[:n])
 		if err != nil {
 			return nil, err
 		}
@@ -114,15 +132,12 @@ func carry(ctx context.Context, to Ledger, orders []Order) ([]Outcome, error) {
 }
 
 // open creates the accounts that the orders need; those that exist already are as they should be.
-func open(ctx context.Context, to Ledger, orders []Order) error {
-	var accounts []ledger.Account
-	for i := range orders {
-		accounts = append(accounts, orders[i].Accounts...)
-	}
+func (s *Settler) open(ctx context.Context, orders []Order) error {
+	accounts := s.unknown(orders)
 	if len(accounts) == 0 {
 		return nil
 	}
-	results, err := to.CreateAccounts(ctx, accounts)
+	results, err := s.to.CreateAccounts(ctx, accounts)
 	if err != nil {
 		return errs.Wrap(err, "settlement.open: %d accounts", len(accounts))
 	}
@@ -132,13 +147,51 @@ func open(ctx context.Context, to Ledger, orders []Order) error {
 				accounts[i].ID, accounts[i].Code, result)
 		}
 	}
+	s.remember(accounts)
 	return nil
+}
+
+// unknown returns the accounts of the orders of which it is not known that they exist.
+func (s *Settler) unknown(orders []Order) (accounts []ledger.Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range orders {
+		for k := range orders[i].Accounts {
+			account := &orders[i].Accounts[k]
+			if _, known := s.known[account.ID]; known {
+				continue
+			}
+			if _, known := s.older[account.ID]; known {
+				s.add(account.ID) // so that what is in use is not forgotten
+				continue
+			}
+			accounts = append(accounts, *account)
+		}
+	}
+	return accounts
+}
+
+func (s *Settler) remember(accounts []ledger.Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range accounts {
+		s.add(accounts[i].ID)
+	}
+}
+
+// add remembers an account; s.mu is held. Of those not met for accountsMax others it forgets.
+func (s *Settler) add(id ident.ID) {
+	if len(s.known) >= accountsMax {
+		s.known, s.older = make(map[ident.ID]struct{}, accountsMax), s.known
+	}
+	s.known[id] = struct{}{}
 }
 
 // judge reads the ledger's answer to one chain. The first result that is neither success nor a
 // consequence of another's failure is the answer; "exists" means the chain was posted before, which
 // is looked up rather than believed, since a chain stands whole or not at all.
-func judge(ctx context.Context, to Ledger, o *Order, results []ledger.TransferResult) (Outcome, error) {
+func (s *Settler) judge(ctx context.Context, o *Order, results []ledger.TransferResult) (Outcome,
+	error) {
 	leg, cause := -1, ledger.TransferOK
 	for i, result := range results {
 		if result != ledger.TransferOK && result != ledger.TransferLinkedEventFailed {
@@ -150,7 +203,7 @@ func judge(ctx context.Context, to Ledger, o *Order, results []ledger.TransferRe
 	case leg < 0:
 		return Outcome{}, allPosted(results)
 	case cause == ledger.TransferExists:
-		return Outcome{}, stands(ctx, to, o)
+		return Outcome{}, s.stands(ctx, o)
 	case refusal(cause):
 		return Outcome{Refused: true, Result: cause, Leg: leg + 1}, nil
 	}
@@ -168,12 +221,12 @@ func allPosted(results []ledger.TransferResult) error {
 }
 
 // stands confirms that every leg of the chain is in the ledger.
-func stands(ctx context.Context, to Ledger, o *Order) error {
+func (s *Settler) stands(ctx context.Context, o *Order) error {
 	ids := make([]ident.ID, len(o.Transfers))
 	for i := range o.Transfers {
 		ids[i] = o.Transfers[i].ID
 	}
-	found, err := to.LookupTransfers(ctx, ids)
+	found, err := s.to.LookupTransfers(ctx, ids)
 	if err != nil {
 		return errs.Wrap(err, "settlement.carry: event %s", o.Event)
 	}

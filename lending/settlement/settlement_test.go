@@ -76,7 +76,7 @@ func (c *counted) CreateTransfers(ctx context.Context, batch []ledger.Transfer) 
 
 func carry(t *testing.T, to settlement.Ledger, orders ...settlement.Order) []settlement.Outcome {
 	t.Helper()
-	outcomes, err := settlement.Carry(t.Context(), to, orders)
+	outcomes, err := settlement.New(to).Carry(t.Context(), orders...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestDefects(t *testing.T) {
 		{"an account that does not exist", nowhere},
 	}
 	for _, tt := range tests {
-		outcomes, err := settlement.Carry(t.Context(), w.Ledger, []settlement.Order{tt.order})
+		outcomes, err := settlement.New(w.Ledger).Carry(t.Context(), tt.order)
 		if !errs.Is(err, errs.Internal) || len(outcomes) != 0 {
 			t.Errorf("%s: %v, %v", tt.what, outcomes, err)
 		}
@@ -215,7 +215,7 @@ func TestHalfAChain(t *testing.T) {
 	if got := carry(t, w.Ledger, planted)[0]; got.Refused {
 		t.Fatalf("planting: %+v", got)
 	}
-	_, err := settlement.Carry(t.Context(), w.Ledger, []settlement.Order{order})
+	_, err := settlement.New(w.Ledger).Carry(t.Context(), order)
 	if !errs.Is(err, errs.Internal) {
 		t.Errorf("half a chain: %v", err)
 	}
@@ -235,7 +235,7 @@ func TestBatches(t *testing.T) {
 		orders[i] = settlement.NewOrder(ident.Derive("event", strconv.Itoa(i)), on, yuan(t), postings)
 	}
 	lossy := &counted{Ledger: w.Ledger, loseLast: true}
-	outcomes, err := settlement.Carry(t.Context(), lossy, orders)
+	outcomes, err := settlement.New(lossy).Carry(t.Context(), orders...)
 	if !errs.Is(err, errs.Busy) || len(outcomes) != ledger.BatchMax/legs {
 		t.Fatalf("%d outcomes, %v", len(outcomes), err)
 	}
@@ -258,7 +258,7 @@ func TestNoLedger(t *testing.T) {
 	w := lendingtest.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	outcomes, err := settlement.Carry(ctx, w.Ledger, []settlement.Order{deposit(t, "in", 1)})
+	outcomes, err := settlement.New(w.Ledger).Carry(ctx, deposit(t, "in", 1))
 	if !errs.Is(err, errs.Canceled) || len(outcomes) != 0 {
 		t.Errorf("%v, %v", outcomes, err)
 	}

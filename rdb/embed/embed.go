@@ -179,6 +179,7 @@ func (db *DB) openWriter(ctx context.Context) error {
 		"cache_size(-" + strconv.Itoa(db.options.CacheBytes>>10) + ")",
 		"wal_autocheckpoint(" + strconv.Itoa(checkpointPages) + ")",
 		"journal_size_limit(" + strconv.Itoa(walKeptBytes) + ")",
+		"temp_store(2)", // in memory: what undoes a closure would otherwise be a file past 64 KiB
 	}
 	if db.options.MaxBytes > 0 {
 		pages := strconv.FormatInt(max(db.options.MaxBytes/pageBytes, 1), 10)
