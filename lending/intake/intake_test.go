@@ -43,7 +43,7 @@ func TestTaiwan(t *testing.T) {
 		f.IdNumber != "UCITW7" || f.Phone != "+886900000007" || !f.Consent || f.TermMonths != 12 {
 		t.Errorf("form %v", f)
 	}
-	if row.Key != "7" || row.Features["BILL_AMT1"] != "-20" || len(row.Features) != 20 {
+	if row.Features["BILL_AMT1"] != "-20" || len(row.Features) != 20 {
 		t.Errorf("row %+v", row)
 	}
 	if _, found := row.Features["SEX"]; found {

@@ -34,7 +34,6 @@ type Mapping struct {
 	Delimiter string           `yaml:"delimiter"` // one character; empty means a comma
 	Product   string           `yaml:"product"`   // empty means the node's default product
 	Model     string           `yaml:"model"`     // whose inputs Features are; empty for the form's own
-	Key       string           `yaml:"key"`       // template: rows with one key are one application
 	Form      map[string]Field `yaml:"form"`      // by field name of the form
 	Features  []string         `yaml:"features"`  // columns that are inputs of the model
 }
@@ -102,8 +101,8 @@ func readMapping(name string) ([]byte, error) {
 }
 
 func (m *Mapping) check() error {
-	if m.Name == "" || m.Key == "" {
-		return errs.New(errs.Invalid, "name and key must be given")
+	if m.Name == "" {
+		return errs.New(errs.Invalid, "name must be given")
 	}
 	if len([]rune(m.Delimiter)) > 1 {
 		return errs.New(errs.Invalid, "delimiter %q is not one character", m.Delimiter)
@@ -151,7 +150,6 @@ func (f *Field) check() error {
 // columns returns every column the mapping reads.
 func (m *Mapping) columns() []string {
 	list := append([]string(nil), m.Features...)
-	list = append(list, placeholders(m.Key)...)
 	for _, name := range formFields {
 		f := m.Form[name]
 		list = append(list, placeholders(f.Text)...)

@@ -16,8 +16,7 @@ import (
 
 // Row is one application from a file.
 type Row struct {
-	Number   int    // of the line's record in the file: the first after the header is 1
-	Key      string // of the mapping's template; the caller adds the file's own identity
+	Number   int // of the line's record in the file: the first after the header is 1
 	Form     *lendingv1.Form
 	Features map[string]string // inputs of the mapping's model, as they stand; nil where it has none
 }
@@ -158,7 +157,7 @@ func (r *Reader) row(record []string) (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	row := Row{Number: r.number, Form: form, Key: r.fill(record, r.mapping.Key, 0)}
+	row := Row{Number: r.number, Form: form}
 	if len(r.mapping.Features) == 0 {
 		return row, nil
 	}
