@@ -31,7 +31,7 @@ func benchCommand(env *Env) *cobra.Command {
 published ones were taken.`,
 		Example: `  surety bench lending --rate 200 --duration 60s
   surety bench ledger --batch 8190 --callers 3`,
-	}, benchLending(env), benchLedger(env))
+	}, benchLending(env), ledgerBench(env, "ledger"))
 }
 
 func benchLending(env *Env) *cobra.Command {
@@ -120,14 +120,16 @@ func showLending(ctx context.Context, env *Env, client *http.Client, base string
 	return env.show(report, func(w io.Writer) error { return report.Write(w) })
 }
 
-func benchLedger(env *Env) *cobra.Command {
+// ledgerBench is one command that stands in two places: with the ledger, and with the measurements.
+func ledgerBench(env *Env, use string) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "ledger",
+		Use:   use,
 		Short: "Send transfers to a ledger and measure the durable answers",
 		Long: `Opens a ledger of its own, in this process or behind a socket, and sends it transfers among
 accounts drawn evenly, each caller waiting for its answer. In between it measures what the disk does
 with the same small writes. With -o json, one object with durations in nanoseconds.`,
-		Example: `  surety bench ledger --batch 8190 --callers 3
+		Example: `  surety ledger bench
+  surety bench ledger --batch 8190 --callers 3
   surety bench ledger --batch 1 --callers 1 --transfers 20000
   surety bench ledger --reach tcp --batch 1 --callers 64 --transfers 500000`,
 		Args: noArgs,

@@ -27,7 +27,7 @@ func ledgerCommand(env *Env) *cobra.Command {
 	}, ledgerAccounts(env), ledgerCreate(env), ledgerTransfer(env), ledgerLookup(env),
 		ledgerHistory(env), ledgerBalances(env), ledgerFreeze(env), ledgerFreezes(env),
 		ledgerRequestRelease(env), ledgerRelease(env), ledgerExport(env), ledgerImport(env),
-		ledgerVerify(env))
+		ledgerVerify(env), ledgerBench(env, "bench"))
 }
 
 func (t *target) ledger() (ledgerv1connect.LedgerServiceClient, error) {

@@ -76,7 +76,7 @@ func TestCommands(t *testing.T) {
 	}
 	for _, elsewhere := range []string{
 		"up", "help", "completion", // every test has the first, TestUsage the others
-		"bench ledger", "bench lending", // measure for half a minute
+		"bench ledger", "bench lending", "ledger bench", // measure for half a minute
 		"guard drill", "guard breach", // TestRogueTransfer has a breach to show
 		"lend write-off",                 // TestLateLoan has one late enough
 		"lend score",                     // TestScore has a file

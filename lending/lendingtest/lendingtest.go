@@ -153,12 +153,14 @@ func (w *World) Open() error {
 	w.Records = &Records{Store: w.Store, gate: w.Gate}
 	money := &Money{Replica: w.Ledger, gate: w.Gate}
 	w.Finisher = settlement.NewFinisher(w.Records, log)
-	w.Origination = origination.New(origination.Deps{Store: w.Records, Ledger: money, Sealer: w.Sealer,
+	w.Origination = origination.New(origination.Deps{Store: w.Records, Ledger: money,
+		Sealer:   w.Sealer,
 		Finisher: w.Finisher, Catalogue: w.Catalogue, Clock: w.Clock, Idents: w.idents, Today: w.Today,
 		MoneyOut: w.moneyAllowed, IdentityKey: [32]byte{7}, Log: log,
 		Decided: func(clock.Duration) {}, Paid: func(clock.Duration) {}})
-	w.Servicing = servicing.New(servicing.Deps{Store: w.Records, Ledger: money, Finisher: w.Finisher,
-		Clock: w.Clock, Today: w.Today, Log: log})
+	w.Servicing = servicing.New(servicing.Deps{Store: w.Records, Ledger: money,
+		Finisher: w.Finisher,
+		Clock:    w.Clock, Today: w.Today, Log: log})
 	w.Recovery = recovery.New(recovery.Deps{Store: w.Records, Origination: w.Origination,
 		Servicing: w.Servicing, MoneyOut: w.moneyAllowed, Clock: w.Clock, Log: log})
 	if err := w.Origination.Publish(ctx); err != nil {
@@ -169,7 +171,8 @@ func (w *World) Open() error {
 }
 
 func (w *World) openStores(ctx context.Context, log *slog.Logger) (err error) {
-	w.Ledger, err = replica.Open(ctx, replica.Config{Dir: filepath.Join(w.directory, "ledger"), Limits: ledger.Limits{Seed: 1},
+	w.Ledger, err = replica.Open(ctx, replica.Config{Dir: filepath.Join(w.directory, "ledger"),
+		Limits:  ledger.Limits{Seed: 1},
 		Journal: journal.Options{SegmentBytes: 4 << 20, FirstSegmentBytes: 1 << 20}},
 		replica.Deps{FS: w.files, Clock: w.Clock, Entropy: entropy.Seeded(1), Log: log})
 	if err != nil {
