@@ -88,14 +88,11 @@ type Told struct {
 // stored features under the stored models.
 func (d *Desk) Explain(ctx context.Context, row *store.Application) (*Told, error) {
 	t := &Told{Factors: map[string]string{}}
-	var stored inputs
-	if err := json.Unmarshal(row.Inputs, &stored); err != nil {
-		return nil, errs.As(errs.Corrupt, err, "origination.explain: %s", row.ID)
+	stored, in, err := storedInputs(row)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if t.Inputs, err = lending.DecodeInputs([]byte(stored.Inputs)); err != nil {
-		return nil, errs.Wrap(err, "origination.explain: %s", row.ID)
-	}
+	t.Inputs = in
 	if t.Decision, err = lending.DecodeDecision(row.Decision); err != nil {
 		return nil, errs.Wrap(err, "origination.explain: %s", row.ID)
 	}
@@ -122,13 +119,9 @@ func (d *Desk) Explain(ctx context.Context, row *store.Application) (*Told, erro
 // computed, and where it or anything on the way differs from what is stored, what.
 func (d *Desk) Replay(ctx context.Context, row *store.Application) (computed lending.Decision,
 	difference string, _ error) {
-	var stored inputs
-	if err := json.Unmarshal(row.Inputs, &stored); err != nil {
-		return computed, "", errs.As(errs.Corrupt, err, "origination.replay: %s", row.ID)
-	}
-	in, err := lending.DecodeInputs([]byte(stored.Inputs))
+	stored, in, err := storedInputs(row)
 	if err != nil {
-		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
+		return computed, "", err
 	}
 	p, err := d.programmeOf(ctx, &stored, &in)
 	if err != nil {
@@ -152,10 +145,15 @@ func (d *Desk) Replay(ctx context.Context, row *store.Application) (computed len
 
 // StoredInputs returns what the policy took of an application; kind Corrupt where it cannot be read.
 func StoredInputs(row *store.Application) (lending.Inputs, error) {
-	var stored inputs
+	_, in, err := storedInputs(row)
+	return in, err
+}
+
+// storedInputs returns what is stored to decide again, and of that what the policy took.
+func storedInputs(row *store.Application) (stored inputs, in lending.Inputs, err error) {
 	if err := json.Unmarshal(row.Inputs, &stored); err != nil {
-		return lending.Inputs{}, errs.As(errs.Corrupt, err, "origination.inputs: %s", row.ID)
+		return stored, in, errs.As(errs.Corrupt, err, "origination.inputs: %s", row.ID)
 	}
-	in, err := lending.DecodeInputs([]byte(stored.Inputs))
-	return in, errs.Wrap(err, "origination.inputs: %s", row.ID)
+	in, err = lending.DecodeInputs([]byte(stored.Inputs))
+	return stored, in, errs.Wrap(err, "origination.inputs: %s", row.ID)
 }
