@@ -100,15 +100,30 @@ var lattice = [...]row{
 	{"evidence/vault", adapter, "base/... sys/... api/... evidence/... rdb/embed"},
 	{"evidence/client", adapter, "base/... sys/... api/... evidence/..."},
 
+	{"sandbox", core, "base/..."},
+	{"sandbox/ring", adapter, "base/... sys/... sandbox"},
+	{"sandbox/policyfile", adapter, "base/... sys/... sandbox"},
+	{"sandbox/kernel", adapter, "base/... sys/... sandbox sandbox/ring"},
+	{"sandbox/trail", adapter, "base/... sys/... sandbox sandbox/ring"},
+	{"sandbox/image", adapter, "base/... sys/... sandbox"},
+	{"sandbox/egress", adapter, "base/... sys/... sandbox"},
+	{"sandbox/runtime", adapter, "base/... sys/... sandbox/..."},
+	{"sandbox/vm", adapter, "base/... sys/... sandbox/..."},
+	{"sandbox/oci", adapter, "base/... sys/... sandbox/..."},
+	{"sandbox/escape", adapter, "base/... sys/..."},
+
 	{"rdb/embed", adapter, "base/... sys/..."},
 
 	{"console", top, "base/..."},
-	{"bench", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/..."},
+	{"bench", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
+		"sandbox/..."},
 	{"node", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... rdb/... " +
-		"console"},
-	{"cli", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... node bench"},
-	{"cmd/surety", top, "cli"},
-	{"e2e", tests, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... cli node"},
+		"sandbox/... console"},
+	{"cli", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
+		"sandbox/... node bench"},
+	{"cmd/surety", top, "cli sandbox/kernel sandbox/oci sandbox/runtime sandbox/vm"},
+	{"e2e", tests, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
+		"sandbox/... cli node"},
 	{"internal/house", tests, ""},
 }
 

@@ -1,0 +1,80 @@
+package runtime
+
+import (
+	"surety/base/ident"
+	"surety/sandbox"
+)
+
+// Class says what stands between the program and the host.
+type Class string
+
+const (
+	Sentry Class = "sentry" // our kernel, as a process of the host
+	VM     Class = "vm"     // the same kernel, inside a virtual machine
+)
+
+// Spec says what to run: all that decides how a sandbox behaves, and nothing that changes while it
+// runs. Its JSON form is hashed into the first audit record.
+type Spec struct {
+	ID       string            `json:"id"` // [a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}
+	Class    Class             `json:"class"`
+	Root     Root              `json:"root"`
+	Args     []string          `json:"args"`
+	Env      []string          `json:"env"`
+	Cwd      string            `json:"cwd"`
+	User     User              `json:"user"`
+	Hostname string            `json:"hostname,omitempty"`
+	Terminal bool              `json:"terminal,omitempty"`
+	Overlay  string            `json:"overlay"` // memory | disk | none (read-only root)
+	Volumes  []Volume          `json:"volumes,omitempty"`
+	Network  Network           `json:"network"`
+	Limits   Limits            `json:"limits"`
+	Caps     []string          `json:"capabilities,omitempty"` // CAP_...; empty: none
+	Policy   *sandbox.Policy   `json:"policy,omitempty"`       // nil: allow all, core audit
+	Learn    bool              `json:"learn,omitempty"`        // observe and record what a policy needs
+	Labels   map[string]string `json:"labels,omitempty"`
+	Trace    ident.ID          `json:"trace"`
+	Snapshot string            `json:"snapshot,omitempty"` // directory of a checkpoint to start from
+	Held     bool              `json:"held,omitempty"`     // wait at the gate until Start: warm pools
+}
+
+// Root is the root file system: exactly one of Image and Dir is set.
+type Root struct {
+	Image  string `json:"image,omitempty"`  // path of an EROFS file
+	Digest string `json:"digest,omitempty"` // sha256:hex its bytes must have
+	Dir    string `json:"dir,omitempty"`    // a directory of the host, served as it is
+}
+
+// User is whom the program runs as, inside.
+type User struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups,omitempty"`
+}
+
+// Volume is a directory or file of the host shown inside.
+type Volume struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Network says how far the program's packets get.
+type Network struct {
+	Mode  string `json:"mode"` // none | stack (own network stack, egress by policy) | host
+	Ports []Port `json:"ports,omitempty"`
+}
+
+// Port publishes a port of the sandbox on the host.
+type Port struct {
+	Host     string `json:"host"` // address:port to listen on
+	Inside   uint16 `json:"inside"`
+	Protocol string `json:"protocol"` // tcp | udp
+}
+
+// Limits are enforced by the host's cgroups where they can be; zero means none.
+type Limits struct {
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	CPUMillis   int64 `json:"cpu_millis,omitempty"` // 1000 is one core
+	Processes   int64 `json:"processes,omitempty"`
+}
