@@ -1,5 +1,12 @@
 package sandbox
 
+import (
+	"strconv"
+	"strings"
+
+	"surety/base/errs"
+)
+
 // Kind says what a record tells of. The numbers are part of the trail's format and never reused.
 type Kind uint8
 
@@ -16,7 +23,7 @@ const (
 
 	// Acts of the program.
 	KindExec       Kind = 16 // Path resolved, Digest of the file, Args
-	KindClone      Kind = 17 // Result the new process or thread, Flags of clone
+	KindClone      Kind = 17 // Flags of clone, Mode how many processes run; Result the new one if known
 	KindExit       Kind = 18 // Result the wait status
 	KindSignal     Kind = 19 // kill, tkill, tgkill to another process: Result the target, Flags the signal
 	KindPtrace     Kind = 20 // ptrace, process_vm_readv, process_vm_writev, pidfd_getfd
@@ -31,7 +38,7 @@ const (
 	KindMount      Kind = 38 // mount, umount, pivot_root, chroot, and the new mount calls: Path, Path2
 	KindMapExec    Kind = 48 // mmap or mprotect with PROT_EXEC: Path when a file, Flags prot
 	KindSocket     Kind = 64 // a socket other than inet stream/dgram or unix: Flags domain<<16|type
-	KindConnect    Kind = 65 // Addr, or Path for a unix socket
+	KindConnect    Kind = 65 // Addr and Proto, Text the name it was asked by; or Path of a unix socket
 	KindBind       Kind = 66
 	KindListen     Kind = 67
 	KindAccept     Kind = 68
@@ -41,28 +48,118 @@ const (
 	KindModule     Kind = 97 // a call that no program inside has business with: bpf, module, kexec ...
 )
 
-// String returns the kind as the trail's commands print it and policy files name it.
-func (k Kind) String() string { panic("unimplemented") }
+// kindRow is what is fixed about a kind.
+type kindRow struct {
+	name string
+	core bool
+}
 
-// ParseKind is the inverse of Kind.String.
-func ParseKind(text string) (Kind, error) { panic("unimplemented") }
+// kinds is indexed by Kind; a row without a name is no kind.
+var kinds = [...]kindRow{
+	KindBirth:      {"birth", true},
+	KindRestore:    {"restore", true},
+	KindCheckpoint: {"checkpoint", true},
+	KindPause:      {"pause", true},
+	KindResume:     {"resume", true},
+	KindSession:    {"session", true},
+	KindContainer:  {"container", true},
+	KindFinal:      {"final", true},
+	KindExec:       {"exec", true},
+	KindClone:      {"clone", true},
+	KindExit:       {"exit", true},
+	KindSignal:     {"signal", true},
+	KindPtrace:     {"ptrace", true},
+	KindSetID:      {"setid", true},
+	KindCapability: {"capability", true},
+	KindOpen:       {"open", true},
+	KindUnlink:     {"unlink", true},
+	KindRename:     {"rename", true},
+	KindLink:       {"link", true},
+	KindMake:       {"make", true},
+	KindAttr:       {"attr", true},
+	KindMount:      {"mount", true},
+	KindMapExec:    {"map-exec", true},
+	KindSocket:     {"socket", true},
+	KindConnect:    {"connect", true},
+	KindBind:       {"bind", true},
+	KindListen:     {"listen", true},
+	KindAccept:     {"accept", true},
+	KindSend:       {"send", true},
+	KindName:       {"name", true},
+	KindSyscall:    {"syscall", false},
+	KindModule:     {"module", true},
+}
 
-// Core reports whether the kind is recorded when the audit is not full.
-func (k Kind) Core() bool { panic("unimplemented") }
+// known reports whether this version of the format has the kind.
+func (k Kind) known() bool { return int(k) < len(kinds) && kinds[k].name != "" }
 
-// Access is what an act does to a path: one bit or more.
+// String returns the kind as the trail's commands print it and their filters name it; "kind(9)"
+// for a number that is no kind.
+func (k Kind) String() string {
+	if !k.known() {
+		return "kind(" + strconv.Itoa(int(k)) + ")"
+	}
+	return kinds[k].name
+}
+
+// ParseKind is the inverse of Kind.String for kinds that exist. Errors: Invalid.
+func ParseKind(text string) (Kind, error) {
+	for k := range kinds {
+		if text != "" && kinds[k].name == text {
+			return Kind(k), nil
+		}
+	}
+	return 0, errs.New(errs.Invalid, "sandbox.kind: %q is not one of %s", text,
+		strings.Join(KindNames(), ", "))
+}
+
+// KindNames returns the names of all kinds, in the order of their numbers.
+func KindNames() (names []string) {
+	for k := range kinds {
+		if kinds[k].name != "" {
+			names = append(names, kinds[k].name)
+		}
+	}
+	return names
+}
+
+// Core reports whether the kind is recorded when the audit is not full: all but KindSyscall. False
+// for a number that is no kind.
+func (k Kind) Core() bool { return k.known() && kinds[k].core }
+
+// Access is what an act does to a path: one bit or more. The bits are part of the trail's format.
 type Access uint16
 
 const (
-	Read   Access = 1 << iota // open for reading, list a directory
-	Write                     // open for writing, truncate
-	Create                    // a new file, directory, node, symbolic link or socket
-	Unlink                    // remove, or rename away, or over
-	Rename                    // either end of a rename
-	Link                      // either end of a hard link
-	Attr                      // owner, mode, times, extended attributes
-	Exec                      // run, or map executable
+	Read   Access = 1   // open for reading, list a directory
+	Write  Access = 2   // open for writing, truncate
+	Create Access = 4   // a new file, directory, node, symbolic link or socket
+	Unlink Access = 8   // remove, or rename away, or over
+	Rename Access = 16  // either end of a rename
+	Link   Access = 32  // either end of a hard link
+	Attr   Access = 64  // owner, mode, times, extended attributes
+	Exec   Access = 128 // map as code, as a linker maps a library
+
+	allAccess Access = 255
 )
+
+// accesses are the words of the bits of Access, from the lowest.
+var accesses = [...]string{
+	"read", "write", "create", "unlink", "rename", "link", "attr", "exec",
+}
+
+// String returns the words with commas, in the order of the bits: "read,write"; "" for none.
+func (a Access) String() string { return strings.Join(bitWords(uint16(a), accesses[:]), ",") }
+
+// bitWords returns the words of the bits set in set, lowest first.
+func bitWords(set uint16, words []string) (list []string) {
+	for bit, word := range words {
+		if set&(1<<bit) != 0 {
+			list = append(list, word)
+		}
+	}
+	return list
+}
 
 // Verdict is what the policy said of an act.
 type Verdict uint8
@@ -74,8 +171,27 @@ const (
 	WouldRefuse Verdict = 3 // mode observe: enforce would have refused it
 )
 
-// String returns "-", "allow", "refuse" or "would-refuse".
-func (v Verdict) String() string { panic("unimplemented") }
+// verdicts is indexed by Verdict.
+var verdicts = [...]string{"-", "allow", "refuse", "would-refuse"}
+
+// String returns "-", "allow", "refuse" or "would-refuse"; "verdict(9)" for a number that is none.
+func (v Verdict) String() string {
+	if int(v) < len(verdicts) {
+		return verdicts[v]
+	}
+	return "verdict(" + strconv.Itoa(int(v)) + ")"
+}
+
+// ParseVerdict is the inverse of Verdict.String. Errors: Invalid.
+func ParseVerdict(text string) (Verdict, error) {
+	for v := range verdicts {
+		if verdicts[v] == text {
+			return Verdict(v), nil
+		}
+	}
+	return 0, errs.New(errs.Invalid, "sandbox.verdict: %q is not one of %s", text,
+		strings.Join(verdicts[:], ", "))
+}
 
 // NoRule is the Rule of a decision that the default took.
 const NoRule = 0xffff
@@ -84,8 +200,15 @@ const NoRule = 0xffff
 type Decision struct {
 	Verdict Verdict
 	Rule    uint16 // index into Policy.Rules(), or NoRule
-	Errno   uint16 // what the call returns when refused: EACCES or EPERM, else 0
+	Errno   uint16 // what the call returns when Refused: see the constants below, else 0
 }
+
+// The errors of refused calls, as Linux numbers them.
+const (
+	EPERM  = 1  // ptrace, setid, mount, capability
+	EAGAIN = 11 // clone
+	EACCES = 13 // exec, files, network, names, executable memory
+)
 
 // Proto is a transport protocol in a network act.
 type Proto uint8
@@ -96,3 +219,18 @@ const (
 	UDP      Proto = 17
 	RawIP    Proto = 255 // raw and packet sockets
 )
+
+// String returns "tcp", "udp", "raw", "" for any, or "proto(9)".
+func (p Proto) String() string {
+	switch p {
+	case AnyProto:
+		return ""
+	case TCP:
+		return "tcp"
+	case UDP:
+		return "udp"
+	case RawIP:
+		return "raw"
+	}
+	return "proto(" + strconv.Itoa(int(p)) + ")"
+}

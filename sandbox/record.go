@@ -7,9 +7,6 @@ import (
 	"surety/base/ident"
 )
 
-// Digest is a SHA-256.
-type Digest [32]byte
-
 // Record is one line of the trail. Which fields a kind sets stands beside the kind; the others are
 // zero. Strings are at most MaxText bytes each; a longer one is cut and Cut is set.
 type Record struct {
@@ -43,26 +40,6 @@ type Record struct {
 	Args    []string // at most MaxArgs
 	Text    string
 }
-
-// Append adds the record's encoding to into, without its chain hash:
-//
-//	u32 length of all that follows  u8 format  u8 kind  u8 verdict  u8 bits ...
-//
-// It cannot fail: what is too long is cut, with Cut set.
-func (r *Record) Append(into []byte) []byte { panic("unimplemented") }
-
-// DecodeRecord reads one record from the front of data and returns how many bytes it took. Errors:
-// Invalid for a malformed one, with the offset.
-func DecodeRecord(data []byte) (Record, int, error) { panic("unimplemented") }
-
-// Chain is the running hash of a trail: Head = SHA-256(Head || record bytes), from the zero hash.
-type Chain struct {
-	Seq  uint64 // of the last record
-	Head Digest
-}
-
-// Add advances the chain over an encoded record (as Append made it) and returns the new head.
-func (c *Chain) Add(encoded []byte) Digest { panic("unimplemented") }
 
 // Birth is what the first record holds, as JSON with fixed field order in Record.Text.
 type Birth struct {
