@@ -42,6 +42,13 @@ const (
 	EventCancelled      = "event.cancelled"
 )
 
+// The facts of a decision that say where its scores were computed; both are absent where that was
+// in no sandbox.
+const (
+	FactScorer    = "scorer_sandbox"   // id of the sandbox
+	FactScorerSeq = "scorer_audit_seq" // of the newest record of its audit trail known then
+)
+
 // SizeMax bounds an encoded event: a contract of 60 instalments takes about 8 KiB.
 const SizeMax = 64 << 10
 

@@ -74,6 +74,7 @@ var lattice = [...]row{
 	{"lending/score/evaluate", adapter, "base/... lending/score/..."},
 	{"lending/score/merchant", adapter, "base/... lending/score/..."},
 	{"lending/score/taiwan", adapter, "base/... lending/score/..."},
+	{"lending/scorer", adapter, "base/... sys/... lending/score/..."},
 	{"lending/api", adapter, "base/... sys/... api/... lending/..."},
 	{"lending/intake", adapter, "base/... sys/... api/... lending/..."},
 	{"lending/store", adapter, "base/... sys/... api/... lending/... rdb/embed"},

@@ -6,10 +6,12 @@ import (
 
 	"surety/base/clock"
 	"surety/base/errs"
+	"surety/base/ident"
 	"surety/base/money"
 	"surety/ledger"
 	"surety/lending"
 	"surety/lending/score"
+	"surety/lending/scorer"
 	"surety/lending/settlement"
 	"surety/lending/store"
 )
@@ -37,6 +39,9 @@ type inputs struct {
 	Policy   lending.Digest `json:"policy"`
 	Product  lending.Digest `json:"product"`
 	TruePD   int64          `json:"simulated_pd"` // -1 for a real applicant; never part of a decision
+	// Scorer says where the scores were computed, which no decision depends on; nil where that was
+	// in no sandbox.
+	Scorer *scorer.Mark `json:"scorer,omitempty"`
 }
 
 // assess gathers all that the decision is computed from, and decides. It changes nothing outside
@@ -51,7 +56,11 @@ func (d *Desk) assess(ctx context.Context, f *file, s *Submission) error {
 		return err
 	}
 	f.in = lending.Inputs{Application: f.row.ID, On: f.row.BusinessDate, Figures: s.Form.Figures}
-	if f.in.Scores, f.in.Factors, err = f.programme.score(values); err != nil {
+	scored, err := d.deps.Scorer.Score(ctx, f.programme.ask(f.row.Trace, values))
+	if err != nil {
+		return err
+	}
+	if f.in.Scores, f.in.Factors, err = f.programme.told(values, &scored); err != nil {
 		return err
 	}
 	if err := d.known(ctx, f); err != nil {
@@ -61,6 +70,9 @@ func (d *Desk) assess(ctx context.Context, f *file, s *Submission) error {
 		return err
 	}
 	f.stored = inputs{Features: values, TruePD: f.truePD}
+	if scored.By.Sandbox != "" {
+		f.stored.Scorer = &scored.By
+	}
 	return f.decide()
 }
 
@@ -83,21 +95,19 @@ func featuresDigest(values []int64) (lending.Digest, error) {
 	return lending.DigestOf(encoded), errs.As(errs.Internal, err, "origination.features")
 }
 
-// score runs both models over the features.
-func (p *Programme) score(values []int64) (lending.Scores, []lending.Factor, error) {
-	var card, forest score.Result
-	if err := p.Card.Score(values, &card); err != nil {
-		return lending.Scores{}, nil, err
-	}
-	if err := p.Forest.Score(values, &forest); err != nil {
-		return lending.Scores{}, nil, err
-	}
+// ask asks for both models over the features.
+func (p *Programme) ask(trace ident.ID, values []int64) scorer.Ask {
+	return scorer.Ask{Trace: trace, Card: p.Card, Forest: p.Forest, Values: values}
+}
+
+// told is what the policy takes of what the models say.
+func (p *Programme) told(values []int64, a *scorer.Answer) (lending.Scores, []lending.Factor, error) {
 	digest, err := featuresDigest(values)
 	return lending.Scores{
-		Points: card.ScorePoints, CardPDMicro: uint32(card.PDMicro),
-		ModelPDMicro: uint32(forest.PDMicro), Features: digest,
+		Points: a.Card.ScorePoints, CardPDMicro: uint32(a.Card.PDMicro),
+		ModelPDMicro: uint32(a.Forest.PDMicro), Features: digest,
 		Card: p.Card.Digest(), Model: p.Forest.Digest(),
-	}, p.factors(&card, &forest), err
+	}, p.factors(&a.Card, &a.Forest), err
 }
 
 // microOddsPerPoint turns points into millionths of log-odds: twenty points double the odds.

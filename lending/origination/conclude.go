@@ -198,6 +198,10 @@ func (d *Desk) decisionEvent(f *file) *event.Event {
 		"pd_ppm":          strconv.Itoa(int(f.decision.PDMicro)),
 		"reasons":         strings.Join(reasons, ","),
 	}
+	if by := f.stored.Scorer; by != nil {
+		e.Facts[event.FactScorer] = by.Sandbox
+		e.Facts[event.FactScorerSeq] = strconv.FormatUint(by.Seq, 10)
+	}
 	return e
 }
 

@@ -45,6 +45,7 @@ import (
 	"surety/base/money"
 	"surety/ledger"
 	"surety/lending"
+	"surety/lending/scorer"
 	"surety/lending/settlement"
 	"surety/lending/store"
 	"surety/sys/entropy"
@@ -86,6 +87,7 @@ type Deps struct {
 	Store     Records
 	Ledger    Ledger
 	Sealer    Sealer
+	Scorer    scorer.Scorer // nil scores where it is asked
 	Finisher  *settlement.Finisher
 	Catalogue Catalogue
 	Clock     wallclock.Clock
@@ -113,7 +115,12 @@ type Desk struct {
 const formBinding = "lending.form"
 
 // New returns a desk.
-func New(deps Deps) *Desk { return &Desk{deps: deps, settler: settlement.New(deps.Ledger)} }
+func New(deps Deps) *Desk {
+	if deps.Scorer == nil {
+		deps.Scorer = scorer.Local{}
+	}
+	return &Desk{deps: deps, settler: settlement.New(deps.Ledger)}
+}
 
 // Submission is an application as it comes in.
 type Submission struct {

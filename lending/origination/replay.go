@@ -8,6 +8,7 @@ import (
 	"surety/base/money"
 	"surety/lending"
 	"surety/lending/score"
+	"surety/lending/scorer"
 	"surety/lending/store"
 )
 
@@ -127,7 +128,12 @@ func (d *Desk) Replay(ctx context.Context, row *store.Application) (computed len
 	if err != nil {
 		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
 	}
-	scores, factors, err := p.score(stored.Features)
+	// Here and not where decisions are scored: what checks a decision shares no process with it.
+	scored, err := scorer.Local{}.Score(ctx, p.ask(row.Trace, stored.Features))
+	if err != nil {
+		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
+	}
+	scores, factors, err := p.told(stored.Features, &scored)
 	if err != nil {
 		return computed, "", errs.Wrap(err, "origination.replay: %s", row.ID)
 	}
