@@ -64,12 +64,18 @@ func (r *Ring) bytes(position uint64, n int) []byte {
 	return unsafe.Slice((*byte)(start), n)
 }
 
-// publish writes a group of words under the sequence word at offset. The caller is the only writer.
+// publish writes a group of words under the sequence word at offset, which is odd meanwhile. Writers
+// of several processes take turns; one that died half-way is waited for a moment, then passed over.
 func (r *Ring) publish(offset uintptr, write func()) {
-	odd := r.load(offset) | 1 // a writer that died half-way left it odd
-	r.store(offset, odd)
+	sequence := r.load(offset)
+	for range seqlockTries {
+		sequence = r.load(offset)
+		if sequence&1 == 0 && atomic.CompareAndSwapUint64(r.u64(offset), sequence, sequence+1) {
+			break
+		}
+	}
 	write()
-	r.store(offset, odd+1)
+	r.store(offset, (sequence|1)+1)
 }
 
 // consistent reads a group of words that publish writes; false where it stays half-written.
