@@ -8,47 +8,61 @@ import (
 
 // Walk calls visit for every name of the image, directories before what they hold, names in order.
 // The root's path is "". It stops at the first error. Kind Corrupt where the tree is none: a
-// directory that is within itself, or more than MaxNodes names.
+// directory that has two names; TooLarge where it has more than MaxNodes names.
 func (e *Reader) Walk(visit func(path string, i Inode) error) error {
 	root, err := e.Root()
 	if err != nil {
 		return err
 	}
-	names := 0
-	return e.walk(root, "", 0, func(path string, i Inode, _ []Entry) error {
-		if names++; names > MaxNodes {
-			return errs.New(errs.TooLarge, "erofs.walk: %q is name number %d, the limit is %d", path, names,
-				MaxNodes)
-		}
-		return visit(path, i)
-	})
+	w := walker{e: e, directories: map[uint64]string{}, visit: visit}
+	return w.walk(root, "", 0)
 }
 
-func (e *Reader) walk(i Inode, path string, depth int,
-	visit func(path string, i Inode, entries []Entry) error) error {
+// walker goes through an image once.
+type walker struct {
+	e           *Reader
+	names       int
+	directories map[uint64]string // met so far: by number, the path
+	visit       func(path string, i Inode) error
+	list        func(path string, dir Inode, entries []Entry) error // may be nil
+}
+
+func (w *walker) walk(i Inode, path string, depth int) error {
+	if w.names++; w.names > MaxNodes {
+		return errs.New(errs.TooLarge, "erofs.walk: %q is name number %d, the limit is %d", path, w.names,
+			MaxNodes)
+	}
 	if depth > maxDepth || len(path) > MaxPath {
 		return errs.New(errs.Corrupt, "erofs.walk: the path %.40q... has %d bytes, the limit is %d", path,
 			len(path), MaxPath)
 	}
-	if !i.Is(Directory) {
-		return visit(path, i, nil)
+	if err := w.visit(path, i); err != nil || !i.Is(Directory) {
+		return err
 	}
-	entries, err := e.entries(i)
+	if other, met := w.directories[i.Number]; met {
+		return errs.New(errs.Corrupt, "erofs.walk: %q and %q are one directory", other, path)
+	}
+	w.directories[i.Number] = path
+	entries, err := w.e.entries(i)
+	if err == nil && w.list != nil {
+		err = w.list(path, i, entries)
+	}
 	if err != nil {
 		return errs.Wrap(err, "%q", path)
 	}
-	if err := visit(path, i, entries); err != nil {
-		return err
-	}
+	return w.children(entries, path, depth+1)
+}
+
+func (w *walker) children(entries []Entry, path string, depth int) error {
 	for _, entry := range entries {
 		if entry.Name == "." || entry.Name == ".." {
 			continue
 		}
-		child, err := e.Inode(entry)
+		child, err := w.e.Inode(entry)
 		if err != nil {
 			return errs.Wrap(err, "%q", join(path, entry.Name))
 		}
-		if err := e.walk(child, join(path, entry.Name), depth+1, visit); err != nil {
+		if err := w.walk(child, join(path, entry.Name), depth); err != nil {
 			return err
 		}
 	}
@@ -73,7 +87,8 @@ func (e *Reader) Check() (Tally, error) {
 		return c.tally, err
 	}
 	c.parents = map[string]uint64{"": root.Number}
-	if err := e.walk(root, "", 0, c.visit); err != nil {
+	w := walker{e: e, directories: map[uint64]string{}, visit: c.visit, list: c.list}
+	if err := w.walk(root, "", 0); err != nil {
 		return c.tally, err
 	}
 	if err := c.links(); err != nil {
@@ -105,10 +120,8 @@ type extent struct {
 	path       string
 }
 
-func (c *checker) visit(path string, i Inode, entries []Entry) error {
-	if c.tally.Names++; c.tally.Names > MaxNodes {
-		return errs.New(errs.TooLarge, "erofs.check: more than %d names", MaxNodes)
-	}
+func (c *checker) visit(path string, i Inode) error {
+	c.tally.Names++
 	known := c.seen[i.Number]
 	if known == nil {
 		known = &counted{path: path, want: i.Links}
@@ -120,14 +133,8 @@ func (c *checker) visit(path string, i Inode, entries []Entry) error {
 		if i.Is(Regular) {
 			c.tally.Bytes += i.Size
 		}
-	} else if i.Is(Directory) {
-		return errs.New(errs.Corrupt, "erofs.check: %q and %q are one directory", known.path, path)
 	}
 	known.have++
-	if i.Is(Directory) {
-		c.tally.Directories++
-		return c.directory(path, i, known, entries)
-	}
 	return nil
 }
 
@@ -142,8 +149,11 @@ func stored(i Inode) uint64 {
 	return blocks(i.Size)
 }
 
-func (c *checker) directory(path string, i Inode, known *counted, entries []Entry) error {
+// list holds a directory's "." and ".." to where they must lead, and counts them.
+func (c *checker) list(path string, i Inode, entries []Entry) error {
+	known := c.seen[i.Number]
 	known.have++ // its own "."
+	c.tally.Directories++
 	dots := 0
 	for _, entry := range entries {
 		switch entry.Name {
