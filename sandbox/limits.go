@@ -11,6 +11,10 @@ const (
 	MaxRecord = 20 << 10
 	// MaxRules bounds the rules of a policy: each act looks at them all in the worst case.
 	MaxRules = 4096
+	// MaxName bounds the name of a policy: it stands in every listing.
+	MaxName = 128
+	// MaxProcesses is Linux's greatest process number (PID_MAX_LIMIT): more cannot run.
+	MaxProcesses = 4 << 20
 	// MaxLearned is how many siblings a learnt policy names one by one before it names their folder.
 	MaxLearned = 16
 )

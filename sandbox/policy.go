@@ -1,6 +1,11 @@
 package sandbox
 
-import "net/netip"
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Mode is what becomes of an act the policy refuses.
 type Mode uint8
@@ -45,7 +50,8 @@ type ExecRule struct {
 
 // FileRule: exactly one of Allow and Deny, an absolute path pattern: * is any run of characters
 // without a slash, ** any run at all, ? one character; "/x/**" is /x itself and all below it.
-// Access lists read write create unlink rename link attr; empty means all of them.
+// Access lists read write create unlink rename link attr exec (map as code); empty means
+// all of them.
 type FileRule struct {
 	Allow  string   `yaml:"allow"`
 	Deny   string   `yaml:"deny"`
@@ -54,7 +60,7 @@ type FileRule struct {
 
 // NetRule: exactly one of Allow and Deny: a CIDR, an address, a DNS name (may begin with "*."), or
 // "unix:" and a path pattern ("unix:@..." for an abstract one). Ports like "443" or "8000-8100",
-// Protocol tcp | udp | raw, Act connect | bind | send; empty means any.
+// Protocol tcp | udp | raw, Act connect | bind | send | lookup (of a name); empty means any.
 type NetRule struct {
 	Allow    string   `yaml:"allow"`
 	Deny     string   `yaml:"deny"`
@@ -67,68 +73,99 @@ type NetRule struct {
 type NetAct uint8
 
 const (
-	Connect NetAct = 1 << iota
-	Bind
-	Send
+	Connect NetAct = 1
+	Bind    NetAct = 2
+	Send    NetAct = 4 // a datagram to an address
+	Lookup  NetAct = 8 // of a DNS name
 )
 
-// Compiled is a policy made ready to decide. It is immutable and safe to share.
-type Compiled struct {
-	// unexported: filled by Compile
-	_ struct{}
-}
-
-// Compile checks a policy and makes it ready. Errors: Invalid naming the field, as in
-// "files[3].access[1]: ...", for whatever could not mean what it says: a rule with both or neither
-// of allow and deny, a pattern that is not absolute or not clean, an unknown capability, a port
-// over 65535, a policy of mode enforce and default deny that allows nothing to exec, a rule that
-// another hides whole.
-func Compile(p Policy) (*Compiled, error) { panic("unimplemented") }
-
-// Canonical is the policy in the one form that is hashed: equal policies give equal bytes.
-func (c *Compiled) Canonical() []byte { panic("unimplemented") }
-
-// Digest is the SHA-256 of Canonical.
-func (c *Compiled) Digest() Digest { panic("unimplemented") }
-
 // Mode, Level, Name and Processes are as the file said, or the defaults.
-func (c *Compiled) Mode() Mode     { panic("unimplemented") }
-func (c *Compiled) Level() Level   { panic("unimplemented") }
-func (c *Compiled) Name() string   { panic("unimplemented") }
-func (c *Compiled) Processes() int { panic("unimplemented") }
-
-// Rule describes rule i in the words of its file: "files[3]: deny /etc/shadow".
-func (c *Compiled) Rule(i uint16) string { panic("unimplemented") }
+func (c *Compiled) Mode() Mode     { return c.mode }
+func (c *Compiled) Level() Level   { return c.level }
+func (c *Compiled) Name() string   { return c.policy.Name }
+func (c *Compiled) Processes() int { return c.policy.Processes }
 
 // NeedsDigest reports whether some exec rule speaks of digests.
-func (c *Compiled) NeedsDigest() bool { panic("unimplemented") }
+func (c *Compiled) NeedsDigest() bool { return len(c.execDigests) > 0 }
 
-// Exec decides on running the file at path, whose SHA-256 is digest (zero when not computed).
-func (c *Compiled) Exec(path string, digest Digest) Decision { panic("unimplemented") }
+// Policy returns the policy in its one form: defaults filled in, words in their order, names and
+// addresses as they are compared. Compiling it gives the same again.
+func (c *Compiled) Policy() Policy { return c.policy.clone() }
 
-// File decides on an act on path that needs all of access.
-func (c *Compiled) File(path string, access Access) Decision { panic("unimplemented") }
+// Rules returns how many rules there are: those of exec, files and network in their order, then
+// ptrace, setid, mount, exec-memory, capabilities and processes where the file sets them.
+func (c *Compiled) Rules() int { return len(c.words) }
 
-// Net decides on an internet address. name is the DNS name that the sandbox's resolver gave the
-// address for, "" when there is none.
-func (c *Compiled) Net(act NetAct, proto Proto, to netip.AddrPort, name string) Decision {
-	panic("unimplemented")
+// Rule describes rule i in the words of its file: "files[3]: deny /etc/shadow". NoRule gives
+// "default: deny"; a number that is no rule, "rule 7".
+func (c *Compiled) Rule(i uint16) string {
+	switch {
+	case i == NoRule:
+		return "default: " + c.policy.Default
+	case int(i) >= len(c.words):
+		return "rule " + strconv.Itoa(int(i))
+	}
+	return c.words[i].field + ": " + c.words[i].says
 }
 
-// Unix decides on a unix socket at path, which begins with @ when abstract.
-func (c *Compiled) Unix(act NetAct, path string) Decision { panic("unimplemented") }
+// Digest is the SHA-256 of Canonical.
+func (c *Compiled) Digest() Digest { return c.canonicalDigest }
 
-// Name decides on resolving a DNS name: allowed where some rule could allow an address of it.
-func (c *Compiled) NameLookup(name string) Decision { panic("unimplemented") }
+// Canonical is the policy in the one form that is hashed: equal policies give equal bytes. It is
+// a line for each key and rule.
+func (c *Compiled) Canonical() []byte { return bytes.Clone(c.canonical) }
 
-// Ptrace, SetID, Mount and ExecMemory decide on acts that are allowed or not as a whole.
-func (c *Compiled) Ptrace() Decision     { panic("unimplemented") }
-func (c *Compiled) SetID() Decision      { panic("unimplemented") }
-func (c *Compiled) Mount() Decision      { panic("unimplemented") }
-func (c *Compiled) ExecMemory() Decision { panic("unimplemented") }
+func canonical(p *Policy) []byte {
+	var out []byte
+	line := func(words ...string) {
+		out = append(append(out, strings.Join(words, " ")...), '\n')
+	}
+	line("policy", p.Version)
+	line("name", strconv.Quote(p.Name))
+	line("mode", p.Mode)
+	line("default", p.Default)
+	line("audit", p.Audit)
+	side := func(allow, deny string) string {
+		if deny != "" {
+			return "deny " + strconv.Quote(deny)
+		}
+		return "allow " + strconv.Quote(allow)
+	}
+	for _, r := range p.Exec {
+		line("exec", side(r.Allow, r.Deny))
+	}
+	for _, r := range p.Files {
+		line("files", side(r.Allow, r.Deny), "access", strings.Join(r.Access, ","))
+	}
+	for _, r := range p.Network {
+		line("network", side(r.Allow, r.Deny)+netSays(r))
+	}
+	for _, said := range [...][2]string{{"ptrace", p.Ptrace}, {"setid", p.SetID},
+		{"mount", p.Mount}, {"exec-memory", p.ExecMemory}} {
+		if said[1] != "" {
+			line(said[0], said[1])
+		}
+	}
+	if len(p.Capabilities) > 0 {
+		line("capabilities", strings.Join(p.Capabilities, ","))
+	}
+	if p.Processes > 0 {
+		line("processes", strconv.Itoa(p.Processes))
+	}
+	return out
+}
 
-// Capability decides on using capability number n (CAP_CHOWN is 0).
-func (c *Compiled) Capability(n int) Decision { panic("unimplemented") }
-
-// Clone decides on one more process where running are there already (EAGAIN when refused).
-func (c *Compiled) Clone(running int) Decision { panic("unimplemented") }
+// clone copies the policy and all its lists.
+func (p *Policy) clone() Policy {
+	q := *p
+	q.Exec, q.Files = slices.Clone(p.Exec), slices.Clone(p.Files)
+	q.Network, q.Capabilities = slices.Clone(p.Network), slices.Clone(p.Capabilities)
+	for i := range q.Files {
+		q.Files[i].Access = slices.Clone(q.Files[i].Access)
+	}
+	for i := range q.Network {
+		q.Network[i].Ports = slices.Clone(q.Network[i].Ports)
+		q.Network[i].Act = slices.Clone(q.Network[i].Act)
+	}
+	return q
+}
