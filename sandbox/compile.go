@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -78,9 +79,12 @@ func Compile(p Policy) (*Compiled, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	c.out.canonical = canonical(&c.out.policy)
-	c.out.canonicalDigest = sha256.Sum256(c.out.canonical)
-	return c.out, nil
+	out, err := c.out, error(nil)
+	if out.canonical, err = json.Marshal(&out.policy); err != nil {
+		return nil, errs.As(errs.Internal, err, "sandbox.policy")
+	}
+	out.canonicalDigest = sha256.Sum256(out.canonical)
+	return out, nil
 }
 
 // compiler fills a Compiled, and stops saying things after the first error.

@@ -2,9 +2,11 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strconv"
-	"strings"
+
+	"surety/base/errs"
 )
 
 // Mode is what becomes of an act the policy refuses.
@@ -26,26 +28,26 @@ const (
 // Policy is a policy as its file states it; field names are the file's keys. The zero Policy
 // allows everything and records core acts.
 type Policy struct {
-	Version      string     `yaml:"policy"` // "v1"
-	Name         string     `yaml:"name"`
-	Mode         string     `yaml:"mode"`    // observe | enforce
-	Default      string     `yaml:"default"` // allow | deny: what no rule names
-	Audit        string     `yaml:"audit"`   // core | full
-	Exec         []ExecRule `yaml:"exec"`
-	Files        []FileRule `yaml:"files"`
-	Network      []NetRule  `yaml:"network"`
-	Ptrace       string     `yaml:"ptrace"` // allow | deny; empty: the default
-	SetID        string     `yaml:"setid"`
-	Mount        string     `yaml:"mount"`
-	ExecMemory   string     `yaml:"exec-memory"`  // mprotect or mmap of PROT_EXEC that no file backs
-	Capabilities []string   `yaml:"capabilities"` // the only ones that may be used, where set
-	Processes    int        `yaml:"processes"`    // at most so many at once; 0: the limit of the sandbox
+	Version      string     `yaml:"policy" json:"policy,omitempty"` // "v1"
+	Name         string     `yaml:"name" json:"name,omitempty"`
+	Mode         string     `yaml:"mode" json:"mode,omitempty"`       // observe | enforce
+	Default      string     `yaml:"default" json:"default,omitempty"` // allow | deny: what no rule names
+	Audit        string     `yaml:"audit" json:"audit,omitempty"`     // core | full
+	Exec         []ExecRule `yaml:"exec" json:"exec,omitempty"`
+	Files        []FileRule `yaml:"files" json:"files,omitempty"`
+	Network      []NetRule  `yaml:"network" json:"network,omitempty"`
+	Ptrace       string     `yaml:"ptrace" json:"ptrace,omitempty"` // allow | deny; empty: the default
+	SetID        string     `yaml:"setid" json:"setid,omitempty"`
+	Mount        string     `yaml:"mount" json:"mount,omitempty"`
+	ExecMemory   string     `yaml:"exec-memory" json:"exec-memory,omitempty"`   // mprotect or mmap of PROT_EXEC that no file backs
+	Capabilities []string   `yaml:"capabilities" json:"capabilities,omitempty"` // the only ones that may be used, where set
+	Processes    int        `yaml:"processes" json:"processes,omitempty"`       // at most so many at once; 0: the limit of the sandbox
 }
 
 // ExecRule: exactly one of Allow and Deny: a digest "sha256:<64 hex>", or an absolute path pattern.
 type ExecRule struct {
-	Allow string `yaml:"allow"`
-	Deny  string `yaml:"deny"`
+	Allow string `yaml:"allow" json:"allow,omitempty"`
+	Deny  string `yaml:"deny" json:"deny,omitempty"`
 }
 
 // FileRule: exactly one of Allow and Deny, an absolute path pattern: * is any run of characters
@@ -53,20 +55,20 @@ type ExecRule struct {
 // Access lists read write create unlink rename link attr exec (map as code); empty means
 // all of them.
 type FileRule struct {
-	Allow  string   `yaml:"allow"`
-	Deny   string   `yaml:"deny"`
-	Access []string `yaml:"access"`
+	Allow  string   `yaml:"allow" json:"allow,omitempty"`
+	Deny   string   `yaml:"deny" json:"deny,omitempty"`
+	Access []string `yaml:"access" json:"access,omitempty"`
 }
 
 // NetRule: exactly one of Allow and Deny: a CIDR, an address, a DNS name (may begin with "*."), or
 // "unix:" and a path pattern ("unix:@..." for an abstract one). Ports like "443" or "8000-8100",
 // Protocol tcp | udp | raw, Act connect | bind | send | lookup (of a name); empty means any.
 type NetRule struct {
-	Allow    string   `yaml:"allow"`
-	Deny     string   `yaml:"deny"`
-	Ports    []string `yaml:"ports"`
-	Protocol string   `yaml:"protocol"`
-	Act      []string `yaml:"act"`
+	Allow    string   `yaml:"allow" json:"allow,omitempty"`
+	Deny     string   `yaml:"deny" json:"deny,omitempty"`
+	Ports    []string `yaml:"ports" json:"ports,omitempty"`
+	Protocol string   `yaml:"protocol" json:"protocol,omitempty"`
+	Act      []string `yaml:"act" json:"act,omitempty"`
 }
 
 // NetAct is what a network rule speaks of: one bit or more.
@@ -111,48 +113,28 @@ func (c *Compiled) Rule(i uint16) string {
 // Digest is the SHA-256 of Canonical.
 func (c *Compiled) Digest() Digest { return c.canonicalDigest }
 
-// Canonical is the policy in the one form that is hashed: equal policies give equal bytes. It is
-// a line for each key and rule.
+// Canonical is the policy in the one form that is hashed and sent: equal policies give equal bytes.
+// It is a JSON object with the keys of the file, in the order of Policy's fields, without those
+// that are empty. DecodePolicy is its inverse.
 func (c *Compiled) Canonical() []byte { return bytes.Clone(c.canonical) }
 
-func canonical(p *Policy) []byte {
-	var out []byte
-	line := func(words ...string) {
-		out = append(append(out, strings.Join(words, " ")...), '\n')
+// DecodePolicy reads what Canonical gave. A key it does not know is an error, as a policy half
+// understood is none; no bytes at all are the zero policy. It checks no values: Compile does.
+// Errors: Invalid.
+func DecodePolicy(data []byte) (Policy, error) {
+	var p Policy
+	if len(data) == 0 {
+		return p, nil
 	}
-	line("policy", p.Version)
-	line("name", strconv.Quote(p.Name))
-	line("mode", p.Mode)
-	line("default", p.Default)
-	line("audit", p.Audit)
-	side := func(allow, deny string) string {
-		if deny != "" {
-			return "deny " + strconv.Quote(deny)
-		}
-		return "allow " + strconv.Quote(allow)
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil {
+		return Policy{}, errs.As(errs.Invalid, err, "sandbox.policy")
 	}
-	for _, r := range p.Exec {
-		line("exec", side(r.Allow, r.Deny))
+	if decoder.More() {
+		return Policy{}, errs.New(errs.Invalid, "sandbox.policy: more than one value")
 	}
-	for _, r := range p.Files {
-		line("files", side(r.Allow, r.Deny), "access", strings.Join(r.Access, ","))
-	}
-	for _, r := range p.Network {
-		line("network", side(r.Allow, r.Deny)+netSays(r))
-	}
-	for _, said := range [...][2]string{{"ptrace", p.Ptrace}, {"setid", p.SetID},
-		{"mount", p.Mount}, {"exec-memory", p.ExecMemory}} {
-		if said[1] != "" {
-			line(said[0], said[1])
-		}
-	}
-	if len(p.Capabilities) > 0 {
-		line("capabilities", strings.Join(p.Capabilities, ","))
-	}
-	if p.Processes > 0 {
-		line("processes", strconv.Itoa(p.Processes))
-	}
-	return out
+	return p, nil
 }
 
 // clone copies the policy and all its lists.
