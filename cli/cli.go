@@ -11,7 +11,8 @@
 // # Invariants
 //
 // Exit status is 0 for done, 1 for an operating error, and 2 for what can never succeed as it was
-// typed: an unknown flag, a bad value, a file with mistakes in it. An error is one line on Stderr
+// typed: an unknown flag, a bad value, a file with mistakes in it. A command that runs a program of
+// the caller's (sandbox run, exec, wait) exits with the program's own status. An error is one line on Stderr
 // that begins with "surety: ", followed by at most one line that begins with "hint: ".
 //
 // Every command has a short and a long description, an example, and a check of its arguments;
@@ -45,6 +46,10 @@ type Env struct {
 	// LookupEnv returns an environment variable and whether it is set.
 	LookupEnv func(name string) (value string, set bool)
 
+	// Program is the path of this program, which it starts again to keep a part apart from the
+	// others; empty where it is another one, as in a test.
+	Program string
+
 	// format is what -o asks for; set before a command runs.
 	format format
 
@@ -66,6 +71,10 @@ func Main(ctx context.Context, env Env, args []string) int {
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	var exited *exitError
+	if errors.As(err, &exited) {
+		return exited.code
 	}
 	var misused *usageError
 	if !env.began && !errors.As(err, &misused) {

@@ -12,6 +12,7 @@ func table(env *Env) []*cobra.Command {
 		lendCommand(env),
 		guardCommand(env),
 		evidenceCommand(env),
+		sandboxCommand(env),
 		benchCommand(env),
 		accessCommand(env),
 		configCommand(env),

@@ -8,9 +8,33 @@ import (
 	"syscall"
 
 	"surety/cli"
+	"surety/lending/scorer"
+	"surety/sandbox/kernel"
+	"surety/sandbox/runtime"
 )
 
-func main() { os.Exit(run()) }
+// persona is another program that this binary is when it is executed under another name: the
+// processes of a sandbox are this binary again.
+type persona struct {
+	is   func(argv []string) bool
+	main func(argv []string) int
+}
+
+// personas are tried in order, before flags, logs and goroutines.
+var personas = [...]persona{
+	{kernel.Reexec, func([]string) int { kernel.Main(); return 1 }},
+	{runtime.IsSupervisor, runtime.SupervisorMain},
+	{scorer.IsScorer, scorer.Main},
+}
+
+func main() {
+	for _, p := range personas {
+		if p.is(os.Args) {
+			os.Exit(p.main(os.Args))
+		}
+	}
+	os.Exit(run())
+}
 
 // run returns the exit status. The first signal asks the command to stop; because the handler is
 // then removed, a second one ends the process at once.
@@ -23,6 +47,7 @@ func run() int {
 		Stdout:    os.Stdout,
 		Stderr:    os.Stderr,
 		LookupEnv: os.LookupEnv,
+		Program:   "/proc/self/exe",
 	}
 	return cli.Main(ctx, env, os.Args[1:])
 }

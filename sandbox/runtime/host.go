@@ -2,17 +2,21 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
-	"time"
+	"path/filepath"
+	"sort"
 
-	"surety/base/ident"
+	"surety/base/errs"
 )
 
 // Config says where sandboxes of this host keep their state.
 type Config struct {
-	Root   string // instances and images; 0700
-	Trails string // audit trails: one directory per sandbox, kept after it is removed
+	Root   string // instances, images and the audit key; made with mode 0700
+	Trails string // audit trails, one directory per sandbox; "" is Root/trails
 	Log    *slog.Logger
 }
 
@@ -20,88 +24,113 @@ type Config struct {
 type Host struct{ config Config }
 
 // Open makes the directories where they are absent.
-func Open(c Config) (*Host, error) { panic("unimplemented") }
+func Open(c Config) (*Host, error) {
+	root, err := filepath.Abs(c.Root)
+	if err != nil || c.Root == "" {
+		return nil, errs.New(errs.Invalid, "runtime.Open: state directory %q", c.Root)
+	}
+	c.Root = root
+	if c.Trails == "" {
+		c.Trails = filepath.Join(root, "trails")
+	}
+	if c.Trails, err = filepath.Abs(c.Trails); err != nil {
+		return nil, errs.Wrap(err, "runtime.Open: trails directory")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, dir := range []string{c.Root, filepath.Join(c.Root, "instances"), c.Trails} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, errs.Wrap(err, "runtime.Open")
+		}
+	}
+	return &Host{config: c}, nil
+}
 
-// Stdio are the program's streams; nil Stdin is empty, nil Stdout and Stderr go to the sandbox's
-// log. With Spec.Terminal they must all be nil and Console gets the master side.
-type Stdio struct {
-	Stdin, Stdout, Stderr *os.File
-	Console               func(master *os.File)
+// Root is the state directory, absolute.
+func (h *Host) Root() string { return h.config.Root }
+
+// Find returns the sandbox with the id: kind NotFound when there is none.
+func (h *Host) Find(id string) (*Sandbox, error) {
+	if !idForm.MatchString(id) {
+		return nil, errs.New(errs.Invalid, "sandbox id %q is not of the form %s", id, idForm)
+	}
+	s := h.handle(id)
+	if _, err := os.Stat(s.file(specFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, errs.New(errs.NotFound, "no sandbox %s in %s", id, h.config.Root)
+	} else if err != nil {
+		return nil, errs.Wrap(err, "sandbox %s", id)
+	}
+	return s, nil
+}
+
+// List returns all sandboxes, oldest first. Those whose supervisor died are finished on the way.
+func (h *Host) List() ([]*Sandbox, error) {
+	entries, err := os.ReadDir(filepath.Join(h.config.Root, "instances"))
+	if err != nil {
+		return nil, errs.Wrap(err, "list sandboxes")
+	}
+	type aged struct {
+		s    *Sandbox
+		made int64
+	}
+	var found []aged
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && idForm.MatchString(e.Name()) {
+			found = append(found, aged{h.handle(e.Name()), info.ModTime().UnixNano()})
+		}
+	}
+	sort.Slice(found, func(i, j int) bool { return found[i].made < found[j].made })
+	var all []*Sandbox
+	for _, f := range found {
+		if _, err := os.Stat(f.s.file(specFile)); err != nil {
+			continue // being made, or being removed
+		}
+		if _, err := f.s.State(); err != nil {
+			h.config.Log.Warn("sandbox cannot be read", "id", f.s.id, "error", err)
+		}
+		all = append(all, f.s)
+	}
+	return all, nil
+}
+
+func (h *Host) handle(id string) *Sandbox {
+	return &Sandbox{host: h, id: id, dir: filepath.Join(h.config.Root, "instances", id)}
 }
 
 // Create boots a sandbox up to the point where the program would run, in a supervisor process of
-// its own, and returns once the first audit record has been read from it.
+// its own, and returns once the birth record has been read from it. An id that is taken is kind
+// Exists; a spec that cannot be is Invalid and leaves nothing behind.
 func (h *Host) Create(ctx context.Context, spec Spec, io Stdio) (*Sandbox, error) {
-	panic("unimplemented")
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
+	content, err := json.MarshalIndent(&spec, "", "  ")
+	if err != nil {
+		return nil, errs.Wrap(err, "sandbox %s: encode spec", spec.ID)
+	}
+	if len(content) > maxSpecBytes {
+		return nil, errs.New(errs.TooLarge, "sandbox %s: spec of %d bytes, at most %d", spec.ID,
+			len(content), maxSpecBytes)
+	}
+	s := h.handle(spec.ID)
+	if err := s.claim(); err != nil {
+		return nil, err
+	}
+	if err := s.launch(ctx, content, &spec, io); err != nil {
+		if clean := s.clear(); clean != nil {
+			h.config.Log.Warn("remains of a failed start", "id", spec.ID, "error", clean)
+		}
+		return nil, err
+	}
+	return s, nil
 }
 
-// Find returns the sandbox with the id: kind NotFound when there is none.
-func (h *Host) Find(id string) (*Sandbox, error) { panic("unimplemented") }
-
-// List returns all sandboxes, oldest first. A sandbox whose supervisor died is brought to Stopped
-// here: its ring is drained into the trail and the final record written.
-func (h *Host) List() ([]*Sandbox, error) { panic("unimplemented") }
-
-// Sandbox is a handle on one sandbox; any process of the same user may hold one.
-type Sandbox struct{}
-
-// Status is where in its life a sandbox is.
-type Status string
-
-const (
-	Created Status = "created" // booted, the program has not begun
-	Running Status = "running"
-	Paused  Status = "paused"
-	Stopped Status = "stopped"
-)
-
-// State is what is known of a sandbox from outside.
-type State struct {
-	Spec       Spec
-	Status     Status
-	Supervisor int // pid on the host; 0 once stopped
-	Started    time.Time
-	Ended      time.Time
-	ExitCode   int
-	Reason     string // why it ended, where not by the program's own exit
-	Image      string // digest of the root file system, sha256:hex
-	Trail      string // directory
+// claim makes the instance directory; whoever makes it owns the id.
+func (s *Sandbox) claim() error {
+	err := os.Mkdir(s.dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return errs.New(errs.Exists, "sandbox %s exists: remove it or take another id", s.id)
+	}
+	return errs.Wrap(err, "sandbox %s: instance directory", s.id)
 }
-
-func (s *Sandbox) State() (State, error) { panic("unimplemented") }
-
-// Start lets the program run.
-func (s *Sandbox) Start(ctx context.Context) error { panic("unimplemented") }
-
-// Wait returns when the sandbox has stopped and its trail is closed.
-func (s *Sandbox) Wait(ctx context.Context) (State, error) { panic("unimplemented") }
-
-// Process says what Exec runs.
-type Process struct {
-	Args, Env []string
-	Cwd       string
-	User      User
-	Terminal  bool
-}
-
-// Exec runs a process inside and returns its exit code.
-func (s *Sandbox) Exec(ctx context.Context, p Process, io Stdio) (int, error) {
-	panic("unimplemented")
-}
-
-// Kill sends a signal to the program, or to every process inside.
-func (s *Sandbox) Kill(ctx context.Context, signal int, all bool) error { panic("unimplemented") }
-
-func (s *Sandbox) Pause(ctx context.Context) error  { panic("unimplemented") }
-func (s *Sandbox) Resume(ctx context.Context) error { panic("unimplemented") }
-
-// Checkpoint writes a snapshot into dir; the sandbox goes on if leave is set, else it stops.
-func (s *Sandbox) Checkpoint(ctx context.Context, dir string, leave bool) error {
-	panic("unimplemented")
-}
-
-// Remove deletes a stopped sandbox's state; force kills it first. The trail stays.
-func (s *Sandbox) Remove(ctx context.Context, force bool) error { panic("unimplemented") }
-
-// SetTrace stamps following audit records with the id of the request being served.
-func (s *Sandbox) SetTrace(id ident.ID) error { panic("unimplemented") }

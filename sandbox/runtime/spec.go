@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"encoding/json"
+
 	"surety/base/ident"
 	"surety/sandbox"
 )
@@ -35,7 +37,10 @@ type Spec struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Trace    ident.ID          `json:"trace"`
 	Snapshot string            `json:"snapshot,omitempty"` // directory of a checkpoint to start from
-	Held     bool              `json:"held,omitempty"`     // wait at the gate until Start: warm pools
+	OCI      json.RawMessage   `json:"oci,omitempty"`      // a bundle's config.json, taken as it is
+
+	// What only matters outside: not part of what is measured.
+	Emulation bool `json:"emulation,omitempty"` // class vm: software emulation is good enough
 }
 
 // Root is the root file system: exactly one of Image and Dir is set.

@@ -1,0 +1,200 @@
+package runtime
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"gvisor.dev/gvisor/runsc/config"
+	"gvisor.dev/gvisor/runsc/flag"
+
+	"surety/base/errs"
+)
+
+// defaultPath is what a program finds its commands by when its environment does not say.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// bundle turns a spec into what gVisor boots from: the OCI form of it, written to the instance's
+// bundle directory. image is the path under which the kernel process opens the measured image.
+func (s *Sandbox) bundle(spec *Spec, image string) (*specs.Spec, error) {
+	var out *specs.Spec
+	if spec.OCI != nil {
+		out = new(specs.Spec)
+		if err := json.Unmarshal(spec.OCI, out); err != nil {
+			return nil, errs.As(errs.Invalid, err, "oci")
+		}
+	} else {
+		out = generate(spec)
+	}
+	dir := s.file(bundleDir)
+	root := spec.Root.Dir
+	if spec.Root.Image != "" {
+		root = filepath.Join(dir, "rootfs") // stays empty: the kernel maps the image itself
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "rootfs"), 0o755); err != nil {
+		return nil, errs.Wrap(err, "sandbox %s: bundle", s.id)
+	}
+	out.Root = &specs.Root{Path: root, Readonly: spec.Overlay == "none"}
+	if out.Annotations == nil {
+		out.Annotations = map[string]string{}
+	}
+	if image != "" {
+		out.Annotations["dev.gvisor.spec.rootfs.type"] = "erofs"
+		out.Annotations["dev.gvisor.spec.rootfs.source"] = image
+		out.Annotations["dev.gvisor.spec.rootfs.overlay"] = s.overlay(spec)
+	}
+	content, err := json.Marshal(out)
+	if err != nil {
+		return nil, errs.Wrap(err, "sandbox %s: encode bundle", s.id)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600); err != nil {
+		return nil, errs.Wrap(err, "sandbox %s: bundle", s.id)
+	}
+	return out, nil
+}
+
+// overlay says where what the program writes to its root goes, in gVisor's words.
+func (s *Sandbox) overlay(spec *Spec) string {
+	switch spec.Overlay {
+	case "disk":
+		return "dir=" + s.dir
+	case "none":
+		return "none"
+	}
+	return "memory"
+}
+
+// generate writes the OCI form of a spec that did not come as a bundle.
+func generate(spec *Spec) *specs.Spec {
+	env := slices.Clone(spec.Env)
+	if !slices.ContainsFunc(env, func(e string) bool { return len(e) > 5 && e[:5] == "PATH=" }) {
+		env = append(env, defaultPath)
+	}
+	out := &specs.Spec{
+		Version: specs.Version,
+		Process: &specs.Process{
+			Terminal:        spec.Terminal,
+			Args:            spec.Args,
+			Env:             env,
+			Cwd:             spec.Cwd,
+			User:            specs.User{UID: spec.User.UID, GID: spec.User.GID, AdditionalGids: spec.User.Groups},
+			NoNewPrivileges: true,
+			Capabilities: &specs.LinuxCapabilities{
+				Bounding: spec.Caps, Effective: spec.Caps, Permitted: spec.Caps, Inheritable: spec.Caps,
+			},
+		},
+		Hostname: spec.Hostname,
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro"}},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
+		},
+		Linux: &specs.Linux{
+			Namespaces: []specs.LinuxNamespace{
+				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace},
+			},
+			Resources: resources(spec.Limits),
+		},
+	}
+	for _, v := range spec.Volumes {
+		access := "rw"
+		if v.ReadOnly {
+			access = "ro"
+		}
+		out.Mounts = append(out.Mounts, specs.Mount{
+			Destination: v.Target, Type: "bind", Source: v.Source, Options: []string{"rbind", access},
+		})
+	}
+	return out
+}
+
+// resources states the limits as the host's cgroups take them; nil where there are none.
+func resources(l Limits) *specs.LinuxResources {
+	if l == (Limits{}) {
+		return nil
+	}
+	out := new(specs.LinuxResources)
+	if l.MemoryBytes > 0 {
+		out.Memory = &specs.LinuxMemory{Limit: &l.MemoryBytes}
+	}
+	if l.CPUMillis > 0 {
+		period := uint64(cpuPeriod)
+		quota := l.CPUMillis * cpuPeriod / 1000
+		out.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
+	}
+	return out
+}
+
+// settings are gVisor's own, for this sandbox.
+func (s *Sandbox) settings(spec *Spec, oci *specs.Spec, audit string) (*config.Config, error) {
+	network := map[string]string{"none": "none", "stack": "sandbox", "host": "host"}[spec.Network.Mode]
+	limited := oci.Linux != nil && oci.Linux.Resources != nil ||
+		oci.Linux != nil && oci.Linux.CgroupsPath != ""
+	words := map[string]string{
+		"root":                     s.file(gvisorDir),
+		"platform":                 "systrap",
+		"network":                  network,
+		"ignore-cgroups":           strconv.FormatBool(!limited),
+		"overlay2":                 s.flagOverlay(spec),
+		"pod-init-config":          audit,
+		"sidecar-usage-policy":     "LEGACY_DEPRECATED_SLOW_EMBEDDED_FALLBACK",
+		"host-settings":            "ignore",
+		"log":                      s.file(errorLog),
+		"panic-log":                s.file("kernel-panic.log"),
+		"net-raw":                  strconv.FormatBool(slices.Contains(spec.Caps, "CAP_NET_RAW")),
+		"allow-suid":               "true", // no-new-privileges of the program still forbids it
+		"directfs":                 strconv.FormatBool(spec.Root.Dir != "" || len(spec.Volumes) > 0),
+		"rootless":                 strconv.FormatBool(os.Geteuid() != 0),
+		"gvisor-marker-file":       "true",
+		"control-rpc-stop-timeout": "1s",
+	}
+	if debug := os.Getenv("SURETY_SANDBOX_DEBUG"); debug != "" {
+		words["debug"], words["debug-log"] = "true", filepath.Clean(debug)+"/"
+	}
+	set := flag.NewFlagSet("sandbox", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	config.RegisterFlags(set)
+	var args []string
+	for name, value := range words {
+		args = append(args, fmt.Sprintf("--%s=%s", name, value))
+	}
+	slices.Sort(args)
+	if err := set.Parse(args); err != nil {
+		return nil, errs.Wrap(err, "sandbox %s: gVisor's settings", s.id)
+	}
+	conf, err := config.NewFromFlags(set)
+	if err != nil {
+		return nil, errs.Wrap(err, "sandbox %s: gVisor's settings", s.id)
+	}
+	return conf, nil
+}
+
+// flagOverlay is the overlay of a root that is a directory of the host: what the program writes
+// never reaches it.
+func (s *Sandbox) flagOverlay(spec *Spec) string {
+	if spec.Root.Dir == "" || spec.Overlay == "none" {
+		return "none"
+	}
+	return "root:" + s.overlay(spec)
+}
+
+// strictSpec decodes a bundle's config.json and refuses what is unknown or not supported.
+func strictSpec(content []byte) (*specs.Spec, error) {
+	var out specs.Spec
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&out); err != nil {
+		return nil, errs.As(errs.Invalid, err, "config.json")
+	}
+	return &out, nil
+}
+
+// platformName is what runs the program's instructions.
+const platformName = "systrap"

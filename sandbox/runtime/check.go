@@ -1,0 +1,161 @@
+package runtime
+
+import (
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"surety/base/errs"
+	"surety/sandbox"
+)
+
+var idForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
+
+// Check returns the first field that is wrong, by its JSON name: kind Invalid or TooLarge.
+func (s *Spec) Check() error {
+	for _, check := range [...]func() error{
+		s.checkID, s.checkRoot, s.checkProgram, s.checkVolumes, s.checkNetwork, s.checkLimits,
+		s.checkPolicy,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkID() error {
+	if !idForm.MatchString(s.ID) {
+		return errs.New(errs.Invalid, "id: %q is not of the form %s", s.ID, idForm)
+	}
+	if s.Class != Sentry && s.Class != VM {
+		return errs.New(errs.Invalid, "class: %q is neither sentry nor vm", s.Class)
+	}
+	return nil
+}
+
+func (s *Spec) checkRoot() error {
+	if (s.Root.Image == "") == (s.Root.Dir == "") {
+		return errs.New(errs.Invalid, "root: exactly one of image and dir has to be set")
+	}
+	for name, path := range map[string]string{"root.image": s.Root.Image, "root.dir": s.Root.Dir} {
+		if path != "" && !cleanAbsolute(path) {
+			return errs.New(errs.Invalid, "%s: %q is not a clean absolute path", name, path)
+		}
+	}
+	if s.Root.Dir != "" && s.Class == VM {
+		return errs.New(errs.Invalid, "root.dir: class vm takes an image")
+	}
+	switch s.Overlay {
+	case "memory", "disk", "none":
+		return nil
+	}
+	return errs.New(errs.Invalid, "overlay: %q is none of memory, disk and none", s.Overlay)
+}
+
+func (s *Spec) checkProgram() error {
+	switch {
+	case s.OCI != nil:
+		return nil // the bundle's process says it
+	case len(s.Args) == 0:
+		return errs.New(errs.Invalid, "args: nothing to run")
+	case len(s.Args) > maxArgs:
+		return errs.New(errs.TooLarge, "args: %d of them, at most %d", len(s.Args), maxArgs)
+	case len(s.Env) > maxEnv:
+		return errs.New(errs.TooLarge, "env: %d of them, at most %d", len(s.Env), maxEnv)
+	case !cleanAbsolute(s.Cwd):
+		return errs.New(errs.Invalid, "cwd: %q is not a clean absolute path", s.Cwd)
+	}
+	for i, e := range s.Env {
+		if name, _, found := strings.Cut(e, "="); !found || name == "" {
+			return errs.New(errs.Invalid, "env[%d]: %q is not of the form NAME=VALUE", i, e)
+		}
+	}
+	for i, c := range s.Caps {
+		if _, known := capabilities[c]; !known {
+			return errs.New(errs.Invalid, "capabilities[%d]: %q is no capability", i, c)
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkVolumes() error {
+	if len(s.Volumes) > maxVolumes {
+		return errs.New(errs.TooLarge, "volumes: %d of them, at most %d", len(s.Volumes), maxVolumes)
+	}
+	seen := map[string]bool{}
+	for i, v := range s.Volumes {
+		switch {
+		case !cleanAbsolute(v.Source):
+			return errs.New(errs.Invalid, "volumes[%d].source: %q is not a clean absolute path", i,
+				v.Source)
+		case !cleanAbsolute(v.Target) || v.Target == "/":
+			return errs.New(errs.Invalid, "volumes[%d].target: %q is not a clean absolute path below /",
+				i, v.Target)
+		case seen[v.Target]:
+			return errs.New(errs.Invalid, "volumes[%d].target: %s is there twice", i, v.Target)
+		case s.Class == VM:
+			return errs.New(errs.Invalid, "volumes[%d]: class vm shows no files of the host", i)
+		}
+		seen[v.Target] = true
+	}
+	return nil
+}
+
+func (s *Spec) checkNetwork() error {
+	switch s.Network.Mode {
+	case "none", "stack", "host":
+	default:
+		return errs.New(errs.Invalid, "network.mode: %q is none of none, stack and host",
+			s.Network.Mode)
+	}
+	if len(s.Network.Ports) > 0 && s.Network.Mode != "stack" {
+		return errs.New(errs.Invalid, "network.ports: network %q publishes none", s.Network.Mode)
+	}
+	if len(s.Network.Ports) > maxPorts {
+		return errs.New(errs.TooLarge, "network.ports: %d of them, at most %d", len(s.Network.Ports),
+			maxPorts)
+	}
+	for i, p := range s.Network.Ports {
+		if _, err := netip.ParseAddrPort(p.Host); err != nil {
+			return errs.New(errs.Invalid, "network.ports[%d].host: %q is not address:port", i, p.Host)
+		}
+		if p.Inside == 0 {
+			return errs.New(errs.Invalid, "network.ports[%d].inside: 0 is no port", i)
+		}
+		if p.Protocol != "tcp" && p.Protocol != "udp" {
+			return errs.New(errs.Invalid, "network.ports[%d].protocol: %q is neither tcp nor udp", i,
+				p.Protocol)
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkLimits() error {
+	const leastMemory = 16 << 20 // below this the kernel inside cannot boot
+	switch l := s.Limits; {
+	case l.MemoryBytes != 0 && l.MemoryBytes < leastMemory:
+		return errs.New(errs.Invalid, "limits.memory_bytes: %d, at least %d", l.MemoryBytes,
+			leastMemory)
+	case l.CPUMillis < 0 || l.CPUMillis != 0 && l.CPUMillis < 10:
+		return errs.New(errs.Invalid, "limits.cpu_millis: %d, at least 10", l.CPUMillis)
+	case l.Processes < 0:
+		return errs.New(errs.Invalid, "limits.processes: %d", l.Processes)
+	}
+	return nil
+}
+
+func (s *Spec) checkPolicy() error {
+	if s.Policy == nil {
+		return nil
+	}
+	if _, err := sandbox.Compile(*s.Policy); err != nil {
+		return errs.Wrap(err, "policy")
+	}
+	return nil
+}
+
+func cleanAbsolute(path string) bool {
+	return filepath.IsAbs(path) && filepath.Clean(path) == path
+}

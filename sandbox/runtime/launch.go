@@ -1,0 +1,258 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"surety/base/errs"
+)
+
+// supervisorName is what a supervisor process is called, and how it knows that it is one.
+const supervisorName = "surety-supervisor"
+
+// Stdio are the program's streams. A nil Stdin is empty; a nil Stdout or Stderr goes to the
+// sandbox's log. With Spec.Terminal they are not used: the terminal's master side goes to Console,
+// or, as the OCI runtime has it, to whoever listens on the unix socket ConsoleSocket.
+type Stdio struct {
+	Stdin, Stdout, Stderr *os.File
+	Console               func(master *os.File)
+	ConsoleSocket         string
+	Attached              bool // the sandbox ends when this process does
+}
+
+// order is what a supervisor is told on its start, besides the spec.
+type order struct {
+	Root, Trails, ID string
+	LogOut, LogErr   bool   // capture the stream
+	ConsoleSocket    string // where the terminal's master goes
+}
+
+// launched is a supervisor's answer: the sandbox is created, or why not.
+type launched struct {
+	Kind errs.Kind `json:"kind"`
+	Text string    `json:"text"`
+}
+
+// launch starts the supervisor and waits for its word. When it fails, the supervisor is gone.
+func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Stdio) error {
+	if err := os.WriteFile(s.file(specFile), content, 0o600); err != nil {
+		return errs.Wrap(err, "sandbox %s", s.id)
+	}
+	lock, err := s.lock(unix.LOCK_EX | unix.LOCK_NB)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id}
+	var console *consoleDoor
+	if spec.Terminal {
+		if told.ConsoleSocket = io.ConsoleSocket; told.ConsoleSocket == "" {
+			if console, err = openConsole(s.file("console.sock")); err != nil {
+				return err
+			}
+			defer console.close()
+			told.ConsoleSocket = console.path
+		}
+	} else {
+		told.LogOut, told.LogErr = io.Stdout == nil, io.Stderr == nil
+	}
+	answer, done, err := s.spawn(told, lock, io)
+	if err != nil {
+		return err
+	}
+	if err := s.await(ctx, answer, done); err != nil {
+		return err
+	}
+	if console != nil {
+		master, err := console.receive()
+		if err != nil {
+			return err
+		}
+		io.Console(master)
+	}
+	return nil
+}
+
+// spawn starts the supervisor process. The channel is closed when it has ended.
+func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan struct{}, error) {
+	line, err := json.Marshal(told)
+	if err != nil {
+		return nil, nil, errs.Wrap(err, "sandbox %s: encode order", s.id)
+	}
+	answer, write, err := os.Pipe()
+	if err != nil {
+		return nil, nil, errs.Wrap(err, "sandbox %s", s.id)
+	}
+	defer write.Close()
+	complaints, err := os.OpenFile(s.file(errorLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, errs.Wrap(err, "sandbox %s", s.id)
+	}
+	defer complaints.Close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{supervisorName, string(line)}
+	cmd.Dir = "/"
+	cmd.Env = []string{"SURETY_SANDBOX_DEBUG=" + os.Getenv("SURETY_SANDBOX_DEBUG"), defaultPath}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if io.Attached {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+	}
+	streams := [3]**os.File{&io.Stdin, &io.Stdout, &io.Stderr}
+	for i, f := range streams {
+		if *f == nil {
+			*streams[i] = complaints // replaced by the supervisor
+		}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = io.Stdin, io.Stdout, io.Stderr
+	cmd.ExtraFiles = []*os.File{write, lock, complaints}
+	if io.Stdin == complaints {
+		cmd.Stdin = nil
+	}
+	if err := cmd.Start(); err != nil {
+		answer.Close()
+		return nil, nil, errs.Wrap(err, "sandbox %s: start its supervisor", s.id)
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended stands in the state file
+		close(done)
+	}()
+	s.pid = cmd.Process.Pid
+	return answer, done, nil
+}
+
+// await reads the supervisor's word, and ends the supervisor when it is a bad one.
+func (s *Sandbox) await(ctx context.Context, answer *os.File, done chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, bootPatience)
+	defer cancel()
+	type word struct {
+		content []byte
+		err     error
+	}
+	words := make(chan word, 1)
+	go func() {
+		content, err := io.ReadAll(io.LimitReader(answer, maxControlMessage))
+		answer.Close()
+		words <- word{content, err}
+	}()
+	select {
+	case w := <-words:
+		var said launched
+		if err := json.Unmarshal(w.content, &said); err != nil || w.err != nil {
+			<-done
+			return errs.New(errs.Internal, "sandbox %s: its supervisor died while starting: %s", s.id,
+				s.complaint())
+		}
+		if said.Text != "" {
+			<-done
+			return errs.New(said.Kind, "%s", said.Text)
+		}
+		return nil
+	case <-ctx.Done():
+		_ = unix.Kill(s.pid, unix.SIGKILL) // the kernel process dies with it
+		<-done
+		return errs.As(errs.Canceled, ctx.Err(), "sandbox %s: not up within %s", s.id, bootPatience)
+	}
+}
+
+// complaint is the end of the supervisor's log, for an error that has nothing better to say.
+func (s *Sandbox) complaint() string {
+	content, err := os.ReadFile(s.file(errorLog))
+	if err != nil || len(content) == 0 {
+		return "it left no word"
+	}
+	const tail = 600
+	if len(content) > tail {
+		content = content[len(content)-tail:]
+	}
+	return strings.TrimSpace(string(content))
+}
+
+// lock takes the supervisor's lock, which says that somebody answers for the sandbox.
+func (s *Sandbox) lock(how int) (*os.File, error) {
+	f, err := os.OpenFile(s.file(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, errs.Wrap(err, "sandbox %s", s.id)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, errs.As(errs.Locked, err, "sandbox %s: its supervisor lives", s.id)
+	}
+	return f, nil
+}
+
+// consoleDoor receives the master side of the program's terminal.
+type consoleDoor struct {
+	path     string
+	listener *net.UnixListener
+}
+
+func openConsole(path string) (*consoleDoor, error) {
+	listener, err := listenUnix("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return &consoleDoor{path: path, listener: listener}, nil
+}
+
+func (d *consoleDoor) close() {
+	_ = d.listener.Close()
+	_ = os.Remove(d.path)
+}
+
+func (d *consoleDoor) receive() (*os.File, error) {
+	conn, err := d.listener.AcceptUnix()
+	if err != nil {
+		return nil, errs.Wrap(err, "receive the terminal")
+	}
+	defer conn.Close()
+	_, files, err := readMessage(conn)
+	if err != nil {
+		return nil, errs.Wrap(err, "receive the terminal")
+	}
+	if len(files) != 1 {
+		return nil, errs.New(errs.Internal, "receive the terminal: %d files", len(files))
+	}
+	return files[0], nil
+}
+
+// listenUnix listens at a path of any length: the kernel's limit of 107 bytes is met by going
+// through a descriptor of the directory.
+func listenUnix(network, path string) (*net.UnixListener, error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, errs.Wrap(err, "listen")
+	}
+	defer dir.Close()
+	l, err := net.ListenUnix(network, &net.UnixAddr{Name: throughDir(dir, path), Net: network})
+	if err != nil {
+		return nil, errs.Wrap(err, "listen at %s", path)
+	}
+	l.SetUnlinkOnClose(false) // the name it knows is gone by then
+	return l, nil
+}
+
+func dialUnix(network, path string) (*net.UnixConn, error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return net.DialUnix(network, nil, &net.UnixAddr{Name: throughDir(dir, path), Net: network})
+}

@@ -1,0 +1,285 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/control"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
+	"gvisor.dev/gvisor/pkg/state/statefile"
+	"gvisor.dev/gvisor/runsc/sandbox"
+	"gvisor.dev/gvisor/runsc/specutils"
+
+	"surety/base/errs"
+	words "surety/sandbox"
+)
+
+// serve answers the control socket until it is closed.
+func (v *supervisor) serve() {
+	for {
+		conn, err := v.door.AcceptUnix()
+		if err != nil {
+			return
+		}
+		go v.handle(conn)
+	}
+}
+
+func (v *supervisor) handle(conn *net.UnixConn) {
+	defer conn.Close()
+	content, files, err := readMessage(conn)
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	if err != nil {
+		return
+	}
+	var r request
+	var a answer
+	if err := json.Unmarshal(content, &r); err != nil {
+		a = answer{Kind: errs.Invalid, Error: err.Error()}
+	} else if a, err = v.do(&r, files); err != nil {
+		a = answer{Kind: errs.KindOf(err), Error: err.Error()}
+	}
+	content, err = json.Marshal(a)
+	if err != nil {
+		return
+	}
+	_ = writeMessage(conn, content) // who asked may be gone
+}
+
+// do carries out one request.
+func (v *supervisor) do(r *request, files []*os.File) (answer, error) {
+	switch r.Op {
+	case "start":
+		return answer{}, v.start()
+	case "wait":
+		<-v.ended
+		return answer{}, nil
+	case "end":
+		v.end("ended from outside")
+		return answer{}, nil
+	case "kill":
+		return answer{}, v.kill(r)
+	case "pause":
+		return answer{}, v.pause()
+	case "resume":
+		return answer{}, v.resume()
+	case "checkpoint":
+		return answer{}, v.checkpoint(r)
+	case "exec":
+		return v.exec(r, files)
+	case "processes":
+		return v.processes()
+	case "stats":
+		return v.stats()
+	}
+	return answer{}, errs.New(errs.Invalid, "no such request: %q", r.Op)
+}
+
+// start opens the gate.
+func (v *supervisor) start() error {
+	if err := v.require(Created); err != nil {
+		return err
+	}
+	v.setState(func(st *State) { st.Status, st.Started = Running, time.Now().UTC() })
+	v.ring.Release()
+	return nil
+}
+
+// require refuses what the sandbox's status does not allow.
+func (v *supervisor) require(allowed ...Status) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, a := range allowed {
+		if v.state.Status == a {
+			return nil
+		}
+	}
+	return errs.New(errs.Refused, "it is %s", v.state.Status)
+}
+
+func (v *supervisor) kill(r *request) error {
+	v.mu.Lock()
+	status := v.state.Status
+	v.mu.Unlock()
+	if status == Created {
+		v.end(fmt.Sprintf("killed by signal %d before it started", r.Signal))
+		return nil
+	}
+	return errs.Wrap(v.container.SignalContainer(unix.Signal(r.Signal), r.All), "signal %d", r.Signal)
+}
+
+func (v *supervisor) pause() error {
+	if err := v.require(Running); err != nil {
+		return err
+	}
+	if err := v.container.Pause(); err != nil {
+		return errs.Wrap(err, "pause")
+	}
+	v.setState(func(st *State) { st.Status = Paused })
+	return v.collector.outside(&words.Record{Kind: words.KindPause})
+}
+
+func (v *supervisor) resume() error {
+	if err := v.require(Paused); err != nil {
+		return err
+	}
+	if err := v.collector.outside(&words.Record{Kind: words.KindResume}); err != nil {
+		return err
+	}
+	if err := v.container.Resume(); err != nil {
+		return errs.Wrap(err, "resume")
+	}
+	v.setState(func(st *State) { st.Status = Running })
+	return nil
+}
+
+func (v *supervisor) checkpoint(r *request) error {
+	if err := v.require(Running, Paused); err != nil {
+		return err
+	}
+	if err := os.Mkdir(r.Dir, 0o700); err != nil {
+		return errs.Wrap(err, "checkpoint")
+	}
+	opts := sandbox.CheckpointOpts{Compression: statefile.CompressionLevelNone, Resume: r.Leave}
+	if !r.Leave {
+		v.mu.Lock()
+		v.reason = "checkpointed"
+		v.mu.Unlock()
+	}
+	if err := v.container.Checkpoint(v.conf, r.Dir, opts); err != nil {
+		return errs.Wrap(err, "checkpoint")
+	}
+	digest, err := sealSnapshot(r.Dir, &v.spec)
+	if err != nil {
+		return err
+	}
+	return v.collector.outside(&words.Record{Kind: words.KindCheckpoint, Digest: digest, Path: r.Dir})
+}
+
+// exec runs a process inside and answers when it has ended.
+func (v *supervisor) exec(r *request, files []*os.File) (answer, error) {
+	if err := v.require(Running); err != nil {
+		return answer{}, err
+	}
+	if len(files) != 3 {
+		return answer{}, errs.New(errs.Invalid, "%d streams, wants 3", len(files))
+	}
+	args, err := v.execArgs(&r.Process, files)
+	if err != nil {
+		return answer{}, err
+	}
+	err = v.collector.outside(&words.Record{Kind: words.KindSession, Path: r.Process.Args[0],
+		Args: r.Process.Args, User: uint32(args.KUID)})
+	if err != nil {
+		return answer{}, err
+	}
+	pid, err := v.container.Execute(v.conf, args)
+	if err != nil {
+		return answer{}, errs.As(errs.Invalid, err, "start %s", r.Process.Args[0])
+	}
+	status, err := v.container.WaitPID(pid)
+	if err != nil {
+		return answer{}, errs.Wrap(err, "wait for %s", r.Process.Args[0])
+	}
+	code, _ := exitCode(status)
+	return answer{ExitCode: code}, nil
+}
+
+func (v *supervisor) execArgs(p *Process, files []*os.File) (*control.ExecArgs, error) {
+	program := v.container.Spec.Process
+	caps, err := specutils.Capabilities(v.conf.EnableRaw, program.Capabilities)
+	if err != nil {
+		return nil, errs.Wrap(err, "capabilities")
+	}
+	user := User{UID: program.User.UID, GID: program.User.GID, Groups: program.User.AdditionalGids}
+	if p.User != nil {
+		user = *p.User
+	}
+	args := &control.ExecArgs{
+		Argv:             p.Args,
+		Envv:             append(append([]string{}, program.Env...), p.Env...),
+		WorkingDirectory: p.Cwd,
+		KUID:             auth.KUID(user.UID),
+		KGID:             auth.KGID(user.GID),
+		NoNewPrivileges:  true,
+		Capabilities:     caps,
+		StdioIsPty:       p.Terminal,
+		FilePayload: control.NewFilePayload(map[int]*os.File{0: files[0], 1: files[1], 2: files[2]},
+			nil),
+	}
+	if args.WorkingDirectory == "" {
+		args.WorkingDirectory = program.Cwd
+	}
+	for _, g := range user.Groups {
+		args.ExtraKGIDs = append(args.ExtraKGIDs, auth.KGID(g))
+	}
+	return args, nil
+}
+
+func (v *supervisor) processes() (answer, error) {
+	if err := v.require(Running, Paused); err != nil {
+		return answer{}, err
+	}
+	list, err := v.container.Processes()
+	if err != nil {
+		return answer{}, errs.Wrap(err, "processes")
+	}
+	infos := make([]ProcessInfo, len(list))
+	for i, p := range list {
+		infos[i] = ProcessInfo{PID: int32(p.PID), Parent: int32(p.PPID), User: uint32(p.UID),
+			Started: p.STime, CPU: time.Duration(0), Command: p.Cmd}
+		for _, t := range p.Threads {
+			infos[i].Threads = append(infos[i].Threads, int32(t))
+		}
+	}
+	return body(infos)
+}
+
+func (v *supervisor) stats() (answer, error) {
+	if err := v.require(Running, Paused); err != nil {
+		return answer{}, err
+	}
+	event, err := v.container.Event()
+	if err != nil {
+		return answer{}, errs.Wrap(err, "stats")
+	}
+	data := &event.Event.Data
+	counts := v.ring.Counts()
+	st := Stats{
+		CPU:         time.Duration(data.CPU.Usage.Total),
+		Memory:      data.Memory.Usage.Usage,
+		MemoryPeak:  data.Memory.Usage.Max,
+		MemoryLimit: uint64(v.spec.Limits.MemoryBytes),
+		Processes:   data.Pids.Current,
+		Records:     counts.Records,
+		Refused:     counts.Refused,
+		WouldRefuse: counts.WouldRefuse,
+		AuditWaits:  counts.Waits,
+		AuditBytes:  counts.Bytes,
+	}
+	for _, n := range data.NetworkInterfaces {
+		st.Received += n.RxBytes
+		st.Sent += n.TxBytes
+	}
+	return body(st)
+}
+
+func body(of any) (answer, error) {
+	content, err := json.Marshal(of)
+	if err != nil {
+		return answer{}, errs.Wrap(err, "encode answer")
+	}
+	if len(content) > maxControlMessage-1024 {
+		return answer{}, errs.New(errs.TooLarge, "answer of %d bytes, at most %d", len(content),
+			maxControlMessage-1024)
+	}
+	return answer{Body: content}, nil
+}
