@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,9 +47,10 @@ func traceCommand(env *Env) *cobra.Command {
 		Use:   "trace ID",
 		Short: "Follow a loan or application through every part, step by step",
 		Long: `Shows the application, the decision with its digests and reasons, the contract, the transfers and
-the guard's checks, each with its place in the evidence log and whether its proof holds. With -o
-json, one object {id, steps, tree_size, checkpoint}. For a proof to keep, see "surety evidence
-export".`,
+the guard's checks, each with its place in the evidence log and whether its proof holds. Under a
+decision that was scored in a sandbox stand its image, its policy, and the head of its audit trail
+with the place at which the log holds it. With -o json, one object {id, steps, tree_size,
+checkpoint}. For a proof to keep, see "surety evidence export".`,
 		Example: `  surety trace 0196f0c2a5f07c0b9d6d1b8f2f0c9a11`,
 		Args:    exactArgs("ID"),
 	}
@@ -76,11 +79,48 @@ func writeTrace(w io.Writer, t *evidencev1.TraceResponse, payloads bool) error {
 	g := newGrid(columns...)
 	for _, s := range t.Steps {
 		g.row(s.Index, s.At, s.Part, s.Kind, yesNo(s.Proved), s.Note, s.Payload)
+		for _, line := range auditLines(s.Audit) {
+			g.row("", "", "sandbox", "", "", line, "")
+		}
 	}
 	if err := g.write(w); err != nil {
 		return err
 	}
 	return writePairs(w, pair{"", ""}, pair{"log size", t.TreeSize})
+}
+
+// auditLines say under which sandbox a decision's scores were computed; none where that was in no
+// sandbox.
+func auditLines(a *evidencev1.AuditHead) []string {
+	if a == nil {
+		return nil
+	}
+	if a.Seq == 0 {
+		return []string{"scored in " + a.Sandbox,
+			fmt.Sprintf("audit record %d, not anchored yet", a.DecidedSeq)}
+	}
+	lines := []string{
+		fmt.Sprintf("scored in %s (%s), image %s", a.Sandbox, a.Class, shortDigest(a.Image)),
+		fmt.Sprintf("policy %s %s, mode %s: %d acts refused, %d would be", a.Policy,
+			shortDigest(a.PolicyDigest), a.Mode, a.Refused, a.WouldRefuse),
+	}
+	if !a.Anchored {
+		return append(lines, fmt.Sprintf("audit record %d, not anchored yet", a.DecidedSeq))
+	}
+	return append(lines, fmt.Sprintf("audit record %d; head of %d, %s, anchored at leaf %d",
+		a.DecidedSeq, a.Seq, shortDigest(a.Head), a.Index))
+}
+
+// shortDigest returns enough of a digest to recognise it.
+func shortDigest(text string) string {
+	const shown = 16
+	prefix, digest, found := strings.Cut(text, ":")
+	if !found {
+		prefix, digest = "", text
+	} else {
+		prefix += ":"
+	}
+	return prefix + digest[:min(shown, len(digest))]
 }
 
 func yesNo(b bool) string {

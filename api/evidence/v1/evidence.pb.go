@@ -23,6 +23,147 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// AuditHead says under which audited sandbox a decision's scores were computed.
+type AuditHead struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sandbox       string                 `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`                               // id
+	Class         string                 `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`                                   // "sentry" or "vm"
+	Image         string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`                                   // digest of its root file system, sha256:hex
+	Policy        string                 `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`                                 // name of its policy
+	PolicyDigest  string                 `protobuf:"bytes,5,opt,name=policy_digest,json=policyDigest,proto3" json:"policy_digest,omitempty"` // sha256:hex
+	Mode          string                 `protobuf:"bytes,6,opt,name=mode,proto3" json:"mode,omitempty"`                                     // "enforce" or "observe"
+	DecidedSeq    uint64                 `protobuf:"varint,7,opt,name=decided_seq,json=decidedSeq,proto3" json:"decided_seq,omitempty"`      // newest audit record known when the scores were computed
+	Anchored      bool                   `protobuf:"varint,8,opt,name=anchored,proto3" json:"anchored,omitempty"`                            // the log holds a head of the trail at or after decided_seq: those below
+	Seq           uint64                 `protobuf:"varint,9,opt,name=seq,proto3" json:"seq,omitempty"`                                      // audit record whose head it is
+	Head          string                 `protobuf:"bytes,10,opt,name=head,proto3" json:"head,omitempty"`                                    // chain hash over all audit records up to seq, hex
+	Index         uint64                 `protobuf:"varint,11,opt,name=index,proto3" json:"index,omitempty"`                                 // in the log
+	Refused       uint64                 `protobuf:"varint,12,opt,name=refused,proto3" json:"refused,omitempty"`                             // acts that the policy had refused by then
+	WouldRefuse   uint64                 `protobuf:"varint,13,opt,name=would_refuse,json=wouldRefuse,proto3" json:"would_refuse,omitempty"`  // acts that an enforced policy would have refused
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditHead) Reset() {
+	*x = AuditHead{}
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditHead) ProtoMessage() {}
+
+func (x *AuditHead) ProtoReflect() protoreflect.Message {
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditHead.ProtoReflect.Descriptor instead.
+func (*AuditHead) Descriptor() ([]byte, []int) {
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *AuditHead) GetSandbox() string {
+	if x != nil {
+		return x.Sandbox
+	}
+	return ""
+}
+
+func (x *AuditHead) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *AuditHead) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *AuditHead) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *AuditHead) GetPolicyDigest() string {
+	if x != nil {
+		return x.PolicyDigest
+	}
+	return ""
+}
+
+func (x *AuditHead) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *AuditHead) GetDecidedSeq() uint64 {
+	if x != nil {
+		return x.DecidedSeq
+	}
+	return 0
+}
+
+func (x *AuditHead) GetAnchored() bool {
+	if x != nil {
+		return x.Anchored
+	}
+	return false
+}
+
+func (x *AuditHead) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *AuditHead) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *AuditHead) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *AuditHead) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *AuditHead) GetWouldRefuse() uint64 {
+	if x != nil {
+		return x.WouldRefuse
+	}
+	return 0
+}
+
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // in the log
@@ -34,13 +175,14 @@ type Step struct {
 	Payload       string                 `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"` // JSON, or empty where sealed or erased
 	Note          string                 `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"`       // "sealed", "erased at ..."
 	Proved        bool                   `protobuf:"varint,9,opt,name=proved,proto3" json:"proved,omitempty"`  // inclusion checked against the current checkpoint
+	Audit         *AuditHead             `protobuf:"bytes,10,opt,name=audit,proto3" json:"audit,omitempty"`    // of a decision whose scores a sandbox computed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[0]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +194,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[0]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +207,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{0}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Step) GetIndex() uint64 {
@@ -131,6 +273,13 @@ func (x *Step) GetProved() bool {
 	return false
 }
 
+func (x *Step) GetAudit() *AuditHead {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
 type TraceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -140,7 +289,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -152,7 +301,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -165,7 +314,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{1}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TraceRequest) GetId() string {
@@ -187,7 +336,7 @@ type TraceResponse struct {
 
 func (x *TraceResponse) Reset() {
 	*x = TraceResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -199,7 +348,7 @@ func (x *TraceResponse) String() string {
 func (*TraceResponse) ProtoMessage() {}
 
 func (x *TraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -212,7 +361,7 @@ func (x *TraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceResponse.ProtoReflect.Descriptor instead.
 func (*TraceResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{2}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TraceResponse) GetId() string {
@@ -252,7 +401,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -264,7 +413,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -277,7 +426,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{3}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ExportRequest) GetIds() []string {
@@ -296,7 +445,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +457,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +470,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{4}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ExportResponse) GetBundle() []byte {
@@ -339,7 +488,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +500,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +513,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{5}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{6}
 }
 
 type CheckpointResponse struct {
@@ -378,7 +527,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +539,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +552,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{6}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckpointResponse) GetCheckpoint() string {
@@ -437,7 +586,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +598,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +611,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{7}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EraseRequest) GetSubject() string {
@@ -488,7 +637,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +649,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +662,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{8}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EraseResponse) GetErasedAt() string {
@@ -527,7 +676,23 @@ var File_api_evidence_v1_evidence_proto protoreflect.FileDescriptor
 
 const file_api_evidence_v1_evidence_proto_rawDesc = "" +
 	"\n" +
-	"\x1eapi/evidence/v1/evidence.proto\x12\x12surety.evidence.v1\"\xc8\x01\n" +
+	"\x1eapi/evidence/v1/evidence.proto\x12\x12surety.evidence.v1\"\xd8\x02\n" +
+	"\tAuditHead\x12\x18\n" +
+	"\asandbox\x18\x01 \x01(\tR\asandbox\x12\x14\n" +
+	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
+	"\x05image\x18\x03 \x01(\tR\x05image\x12\x16\n" +
+	"\x06policy\x18\x04 \x01(\tR\x06policy\x12#\n" +
+	"\rpolicy_digest\x18\x05 \x01(\tR\fpolicyDigest\x12\x12\n" +
+	"\x04mode\x18\x06 \x01(\tR\x04mode\x12\x1f\n" +
+	"\vdecided_seq\x18\a \x01(\x04R\n" +
+	"decidedSeq\x12\x1a\n" +
+	"\banchored\x18\b \x01(\bR\banchored\x12\x10\n" +
+	"\x03seq\x18\t \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04head\x18\n" +
+	" \x01(\tR\x04head\x12\x14\n" +
+	"\x05index\x18\v \x01(\x04R\x05index\x12\x18\n" +
+	"\arefused\x18\f \x01(\x04R\arefused\x12!\n" +
+	"\fwould_refuse\x18\r \x01(\x04R\vwouldRefuse\"\xfd\x01\n" +
 	"\x04Step\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\tR\x04part\x12\x12\n" +
@@ -537,7 +702,9 @@ const file_api_evidence_v1_evidence_proto_rawDesc = "" +
 	"\x06digest\x18\x06 \x01(\tR\x06digest\x12\x18\n" +
 	"\apayload\x18\a \x01(\tR\apayload\x12\x12\n" +
 	"\x04note\x18\b \x01(\tR\x04note\x12\x16\n" +
-	"\x06proved\x18\t \x01(\bR\x06proved\"\x1e\n" +
+	"\x06proved\x18\t \x01(\bR\x06proved\x123\n" +
+	"\x05audit\x18\n" +
+	" \x01(\v2\x1d.surety.evidence.v1.AuditHeadR\x05audit\"\x1e\n" +
 	"\fTraceRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8c\x01\n" +
 	"\rTraceResponse\x12\x0e\n" +
@@ -582,33 +749,35 @@ func file_api_evidence_v1_evidence_proto_rawDescGZIP() []byte {
 	return file_api_evidence_v1_evidence_proto_rawDescData
 }
 
-var file_api_evidence_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_api_evidence_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_api_evidence_v1_evidence_proto_goTypes = []any{
-	(*Step)(nil),               // 0: surety.evidence.v1.Step
-	(*TraceRequest)(nil),       // 1: surety.evidence.v1.TraceRequest
-	(*TraceResponse)(nil),      // 2: surety.evidence.v1.TraceResponse
-	(*ExportRequest)(nil),      // 3: surety.evidence.v1.ExportRequest
-	(*ExportResponse)(nil),     // 4: surety.evidence.v1.ExportResponse
-	(*CheckpointRequest)(nil),  // 5: surety.evidence.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 6: surety.evidence.v1.CheckpointResponse
-	(*EraseRequest)(nil),       // 7: surety.evidence.v1.EraseRequest
-	(*EraseResponse)(nil),      // 8: surety.evidence.v1.EraseResponse
+	(*AuditHead)(nil),          // 0: surety.evidence.v1.AuditHead
+	(*Step)(nil),               // 1: surety.evidence.v1.Step
+	(*TraceRequest)(nil),       // 2: surety.evidence.v1.TraceRequest
+	(*TraceResponse)(nil),      // 3: surety.evidence.v1.TraceResponse
+	(*ExportRequest)(nil),      // 4: surety.evidence.v1.ExportRequest
+	(*ExportResponse)(nil),     // 5: surety.evidence.v1.ExportResponse
+	(*CheckpointRequest)(nil),  // 6: surety.evidence.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 7: surety.evidence.v1.CheckpointResponse
+	(*EraseRequest)(nil),       // 8: surety.evidence.v1.EraseRequest
+	(*EraseResponse)(nil),      // 9: surety.evidence.v1.EraseResponse
 }
 var file_api_evidence_v1_evidence_proto_depIdxs = []int32{
-	0, // 0: surety.evidence.v1.TraceResponse.steps:type_name -> surety.evidence.v1.Step
-	1, // 1: surety.evidence.v1.EvidenceService.Trace:input_type -> surety.evidence.v1.TraceRequest
-	3, // 2: surety.evidence.v1.EvidenceService.Export:input_type -> surety.evidence.v1.ExportRequest
-	5, // 3: surety.evidence.v1.EvidenceService.Checkpoint:input_type -> surety.evidence.v1.CheckpointRequest
-	7, // 4: surety.evidence.v1.EvidenceService.Erase:input_type -> surety.evidence.v1.EraseRequest
-	2, // 5: surety.evidence.v1.EvidenceService.Trace:output_type -> surety.evidence.v1.TraceResponse
-	4, // 6: surety.evidence.v1.EvidenceService.Export:output_type -> surety.evidence.v1.ExportResponse
-	6, // 7: surety.evidence.v1.EvidenceService.Checkpoint:output_type -> surety.evidence.v1.CheckpointResponse
-	8, // 8: surety.evidence.v1.EvidenceService.Erase:output_type -> surety.evidence.v1.EraseResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	0, // 0: surety.evidence.v1.Step.audit:type_name -> surety.evidence.v1.AuditHead
+	1, // 1: surety.evidence.v1.TraceResponse.steps:type_name -> surety.evidence.v1.Step
+	2, // 2: surety.evidence.v1.EvidenceService.Trace:input_type -> surety.evidence.v1.TraceRequest
+	4, // 3: surety.evidence.v1.EvidenceService.Export:input_type -> surety.evidence.v1.ExportRequest
+	6, // 4: surety.evidence.v1.EvidenceService.Checkpoint:input_type -> surety.evidence.v1.CheckpointRequest
+	8, // 5: surety.evidence.v1.EvidenceService.Erase:input_type -> surety.evidence.v1.EraseRequest
+	3, // 6: surety.evidence.v1.EvidenceService.Trace:output_type -> surety.evidence.v1.TraceResponse
+	5, // 7: surety.evidence.v1.EvidenceService.Export:output_type -> surety.evidence.v1.ExportResponse
+	7, // 8: surety.evidence.v1.EvidenceService.Checkpoint:output_type -> surety.evidence.v1.CheckpointResponse
+	9, // 9: surety.evidence.v1.EvidenceService.Erase:output_type -> surety.evidence.v1.EraseResponse
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_api_evidence_v1_evidence_proto_init() }
@@ -622,7 +791,7 @@ func file_api_evidence_v1_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_evidence_v1_evidence_proto_rawDesc), len(file_api_evidence_v1_evidence_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -123,6 +123,195 @@ func (x *Part) GetLine() string {
 	return ""
 }
 
+// Sandbox is a program of the node that runs apart from it, or how it runs where it does not.
+type Sandbox struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                                      // what runs: "scorer"
+	Id               string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`                                                          // of the sandbox that runs it now; empty where none does
+	Class            string                 `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`                                                    // "sentry" or "vm"; "process" or "none" where nothing is around it
+	Status           string                 `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`                                                  // "starting", "running", "restarting", "stopped"
+	Line             string                 `protobuf:"bytes,5,opt,name=line,proto3" json:"line,omitempty"`                                                      // why it is not as it should be; else empty
+	Image            string                 `protobuf:"bytes,6,opt,name=image,proto3" json:"image,omitempty"`                                                    // digest of its root file system, sha256:hex
+	Policy           string                 `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`                                                  // name of its policy
+	PolicyDigest     string                 `protobuf:"bytes,8,opt,name=policy_digest,json=policyDigest,proto3" json:"policy_digest,omitempty"`                  // sha256:hex
+	Mode             string                 `protobuf:"bytes,9,opt,name=mode,proto3" json:"mode,omitempty"`                                                      // "enforce" or "observe"
+	RecordsPerSecond float64                `protobuf:"fixed64,10,opt,name=records_per_second,json=recordsPerSecond,proto3" json:"records_per_second,omitempty"` // audit records, over the last 10 s
+	Records          uint64                 `protobuf:"varint,11,opt,name=records,proto3" json:"records,omitempty"`                                              // of the sandbox that runs now, as are those that follow
+	Refused          uint64                 `protobuf:"varint,12,opt,name=refused,proto3" json:"refused,omitempty"`                                              // acts that the policy refused
+	WouldRefuse      uint64                 `protobuf:"varint,13,opt,name=would_refuse,json=wouldRefuse,proto3" json:"would_refuse,omitempty"`                   // acts that an enforced policy would have refused
+	HeadSeq          uint64                 `protobuf:"varint,14,opt,name=head_seq,json=headSeq,proto3" json:"head_seq,omitempty"`                               // newest audit record
+	Head             string                 `protobuf:"bytes,15,opt,name=head,proto3" json:"head,omitempty"`                                                     // its chain hash, hex
+	AnchoredSeq      uint64                 `protobuf:"varint,16,opt,name=anchored_seq,json=anchoredSeq,proto3" json:"anchored_seq,omitempty"`                   // newest audit record whose hash the evidence log holds
+	AnchoredIndex    uint64                 `protobuf:"varint,17,opt,name=anchored_index,json=anchoredIndex,proto3" json:"anchored_index,omitempty"`             // of that log record; meaningful where anchored_seq is not 0
+	HeadAgeMillis    int64                  `protobuf:"varint,18,opt,name=head_age_millis,json=headAgeMillis,proto3" json:"head_age_millis,omitempty"`           // since the head was last read; -1 where it never was
+	Restarts         uint64                 `protobuf:"varint,19,opt,name=restarts,proto3" json:"restarts,omitempty"`                                            // since the node's start
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Sandbox) Reset() {
+	*x = Sandbox{}
+	mi := &file_api_node_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sandbox) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sandbox) ProtoMessage() {}
+
+func (x *Sandbox) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
+func (*Sandbox) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Sandbox) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Sandbox) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Sandbox) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *Sandbox) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Sandbox) GetLine() string {
+	if x != nil {
+		return x.Line
+	}
+	return ""
+}
+
+func (x *Sandbox) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Sandbox) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Sandbox) GetPolicyDigest() string {
+	if x != nil {
+		return x.PolicyDigest
+	}
+	return ""
+}
+
+func (x *Sandbox) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Sandbox) GetRecordsPerSecond() float64 {
+	if x != nil {
+		return x.RecordsPerSecond
+	}
+	return 0
+}
+
+func (x *Sandbox) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Sandbox) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Sandbox) GetWouldRefuse() uint64 {
+	if x != nil {
+		return x.WouldRefuse
+	}
+	return 0
+}
+
+func (x *Sandbox) GetHeadSeq() uint64 {
+	if x != nil {
+		return x.HeadSeq
+	}
+	return 0
+}
+
+func (x *Sandbox) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *Sandbox) GetAnchoredSeq() uint64 {
+	if x != nil {
+		return x.AnchoredSeq
+	}
+	return 0
+}
+
+func (x *Sandbox) GetAnchoredIndex() uint64 {
+	if x != nil {
+		return x.AnchoredIndex
+	}
+	return 0
+}
+
+func (x *Sandbox) GetHeadAgeMillis() int64 {
+	if x != nil {
+		return x.HeadAgeMillis
+	}
+	return 0
+}
+
+func (x *Sandbox) GetRestarts() uint64 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
 type Board struct {
 	state                 protoimpl.MessageState `protogen:"open.v1"`
 	At                    string                 `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -155,13 +344,14 @@ type Board struct {
 	MemoryBytes           uint64                 `protobuf:"varint,28,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	RateHistory           []int32                `protobuf:"varint,29,rep,packed,name=rate_history,json=rateHistory,proto3" json:"rate_history,omitempty"` // applications in each of the last 60 seconds
 	OpenBreaches          []*v11.Breach          `protobuf:"bytes,30,rep,name=open_breaches,json=openBreaches,proto3" json:"open_breaches,omitempty"`
+	Sandboxes             []*Sandbox             `protobuf:"bytes,31,rep,name=sandboxes,proto3" json:"sandboxes,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Board) Reset() {
 	*x = Board{}
-	mi := &file_api_node_v1_node_proto_msgTypes[2]
+	mi := &file_api_node_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +363,7 @@ func (x *Board) String() string {
 func (*Board) ProtoMessage() {}
 
 func (x *Board) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[2]
+	mi := &file_api_node_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +376,7 @@ func (x *Board) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Board.ProtoReflect.Descriptor instead.
 func (*Board) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Board) GetAt() string {
@@ -399,6 +589,13 @@ func (x *Board) GetOpenBreaches() []*v11.Breach {
 	return nil
 }
 
+func (x *Board) GetSandboxes() []*Sandbox {
+	if x != nil {
+		return x.Sandboxes
+	}
+	return nil
+}
+
 var File_api_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_api_node_v1_node_proto_rawDesc = "" +
@@ -408,7 +605,28 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x04Part\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
-	"\x04line\x18\x03 \x01(\tR\x04line\"\xe9\b\n" +
+	"\x04line\x18\x03 \x01(\tR\x04line\"\x98\x04\n" +
+	"\aSandbox\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\x12\x12\n" +
+	"\x04line\x18\x05 \x01(\tR\x04line\x12\x14\n" +
+	"\x05image\x18\x06 \x01(\tR\x05image\x12\x16\n" +
+	"\x06policy\x18\a \x01(\tR\x06policy\x12#\n" +
+	"\rpolicy_digest\x18\b \x01(\tR\fpolicyDigest\x12\x12\n" +
+	"\x04mode\x18\t \x01(\tR\x04mode\x12,\n" +
+	"\x12records_per_second\x18\n" +
+	" \x01(\x01R\x10recordsPerSecond\x12\x18\n" +
+	"\arecords\x18\v \x01(\x04R\arecords\x12\x18\n" +
+	"\arefused\x18\f \x01(\x04R\arefused\x12!\n" +
+	"\fwould_refuse\x18\r \x01(\x04R\vwouldRefuse\x12\x19\n" +
+	"\bhead_seq\x18\x0e \x01(\x04R\aheadSeq\x12\x12\n" +
+	"\x04head\x18\x0f \x01(\tR\x04head\x12!\n" +
+	"\fanchored_seq\x18\x10 \x01(\x04R\vanchoredSeq\x12%\n" +
+	"\x0eanchored_index\x18\x11 \x01(\x04R\ranchoredIndex\x12&\n" +
+	"\x0fhead_age_millis\x18\x12 \x01(\x03R\rheadAgeMillis\x12\x1a\n" +
+	"\brestarts\x18\x13 \x01(\x04R\brestarts\"\xa0\t\n" +
 	"\x05Board\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\tR\x02at\x12\x1d\n" +
 	"\n" +
@@ -443,7 +661,8 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"time_lapse\x18\x1b \x01(\x01R\ttimeLapse\x12!\n" +
 	"\fmemory_bytes\x18\x1c \x01(\x04R\vmemoryBytes\x12!\n" +
 	"\frate_history\x18\x1d \x03(\x05R\vrateHistory\x12<\n" +
-	"\ropen_breaches\x18\x1e \x03(\v2\x17.surety.guard.v1.BreachR\fopenBreaches2V\n" +
+	"\ropen_breaches\x18\x1e \x03(\v2\x17.surety.guard.v1.BreachR\fopenBreaches\x125\n" +
+	"\tsandboxes\x18\x1f \x03(\v2\x17.surety.node.v1.SandboxR\tsandboxes2V\n" +
 	"\vNodeService\x12G\n" +
 	"\bGetBoard\x12\x1f.surety.node.v1.GetBoardRequest\x1a\x15.surety.node.v1.Board\"\x03\x90\x02\x01B\x1bZ\x19surety/api/node/v1;nodev1b\x06proto3"
 
@@ -459,29 +678,31 @@ func file_api_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_api_node_v1_node_proto_rawDescData
 }
 
-var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_api_node_v1_node_proto_goTypes = []any{
 	(*GetBoardRequest)(nil),    // 0: surety.node.v1.GetBoardRequest
 	(*Part)(nil),               // 1: surety.node.v1.Part
-	(*Board)(nil),              // 2: surety.node.v1.Board
-	(*v1.ClassTotal)(nil),      // 3: surety.ledger.v1.ClassTotal
-	(*v11.StatusResponse)(nil), // 4: surety.guard.v1.StatusResponse
-	(*v12.Application)(nil),    // 5: surety.lending.v1.Application
-	(*v11.Breach)(nil),         // 6: surety.guard.v1.Breach
+	(*Sandbox)(nil),            // 2: surety.node.v1.Sandbox
+	(*Board)(nil),              // 3: surety.node.v1.Board
+	(*v1.ClassTotal)(nil),      // 4: surety.ledger.v1.ClassTotal
+	(*v11.StatusResponse)(nil), // 5: surety.guard.v1.StatusResponse
+	(*v12.Application)(nil),    // 6: surety.lending.v1.Application
+	(*v11.Breach)(nil),         // 7: surety.guard.v1.Breach
 }
 var file_api_node_v1_node_proto_depIdxs = []int32{
 	1, // 0: surety.node.v1.Board.parts:type_name -> surety.node.v1.Part
-	3, // 1: surety.node.v1.Board.totals:type_name -> surety.ledger.v1.ClassTotal
-	4, // 2: surety.node.v1.Board.guard:type_name -> surety.guard.v1.StatusResponse
-	5, // 3: surety.node.v1.Board.recent:type_name -> surety.lending.v1.Application
-	6, // 4: surety.node.v1.Board.open_breaches:type_name -> surety.guard.v1.Breach
-	0, // 5: surety.node.v1.NodeService.GetBoard:input_type -> surety.node.v1.GetBoardRequest
-	2, // 6: surety.node.v1.NodeService.GetBoard:output_type -> surety.node.v1.Board
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 1: surety.node.v1.Board.totals:type_name -> surety.ledger.v1.ClassTotal
+	5, // 2: surety.node.v1.Board.guard:type_name -> surety.guard.v1.StatusResponse
+	6, // 3: surety.node.v1.Board.recent:type_name -> surety.lending.v1.Application
+	7, // 4: surety.node.v1.Board.open_breaches:type_name -> surety.guard.v1.Breach
+	2, // 5: surety.node.v1.Board.sandboxes:type_name -> surety.node.v1.Sandbox
+	0, // 6: surety.node.v1.NodeService.GetBoard:input_type -> surety.node.v1.GetBoardRequest
+	3, // 7: surety.node.v1.NodeService.GetBoard:output_type -> surety.node.v1.Board
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_api_node_v1_node_proto_init() }
@@ -495,7 +716,7 @@ func file_api_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_node_v1_node_proto_rawDesc), len(file_api_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

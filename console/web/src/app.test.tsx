@@ -144,6 +144,39 @@ describe("the board", () => {
     }
   });
 
+  test("shows the sandboxes, and greys them by silence", async () => {
+    vi.useFakeTimers();
+    try {
+      open("#/");
+      await vi.advanceTimersByTimeAsync(0);
+      const box = {
+        name: "scorer",
+        id: "surety-scorer-0196f0c2a5f07c0b9d6d1b8f2f0c9a11",
+        class: "sentry",
+        status: "running",
+        policy: "scorer",
+        mode: "enforce",
+        records: "41",
+        headSeq: "41",
+        anchoredSeq: "40",
+        anchoredIndex: "1207",
+        headAgeMillis: "300",
+      };
+      await say({ ...board, sandboxes: [box] });
+      await vi.advanceTimersByTimeAsync(300);
+      const tile = one("[data-sandbox=scorer]");
+      expect(tile.dataset.tone).toBe("good");
+      for (const words of ["kernel of its own", "enforce", "41 records", "at leaf 1,207"]) {
+        expect(tile.textContent).toContain(words);
+      }
+      await vi.advanceTimersByTimeAsync(3_300);
+      expect(one("[data-sandbox=scorer]").dataset.tone).toBe("unknown");
+      expect(all(".boxes .pill.good")).toHaveLength(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("shows what is broken, and the breaches", async () => {
     open("#/");
     const broken = { name: "limits", ...holds, state: "broken", detail: "by 0.01" };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import * as fresh from "./fresh";
-import { guardStatus, invariant } from "./wire";
+import { guardStatus, invariant, sandbox } from "./wire";
 
 const tile = (fields: object) =>
   invariant({ name: "conservation", state: "holds", staleAfterMillis: "5000", ...fields });
@@ -65,5 +65,20 @@ describe("the canary", () => {
     ["is late", { canaryAgeMillis: "149000" }, 1_001, "bad", "late"],
   ])("%s", (_, fields, silence, tone, word) => {
     expect(fresh.showCanary(guard(fields), silence)).toEqual({ tone, word });
+  });
+});
+
+describe("a sandbox", () => {
+  const box = (fields: object) => sandbox({ id: "s", status: "running", headAgeMillis: "800", ...fields });
+  test.each([
+    ["runs", {}, 0, "good", "running"],
+    ["refused something", { refused: "2" }, 0, "warn", "refused acts"],
+    ["has a head that was never read", { headAgeMillis: "-1" }, 0, "unknown", "stale"],
+    ["has a head of a while ago", { headAgeMillis: "4000" }, 1_001, "unknown", "stale"],
+    ["is started again", { status: "restarting" }, 0, "bad", "restarting"],
+    ["is none", { id: "" }, 0, "unknown", "no sandbox"],
+    ["is not heard of", {}, 3_001, "unknown", "not heard"],
+  ])("that %s", (_, fields, silence, tone, word) => {
+    expect(fresh.showSandbox(box(fields), silence)).toEqual({ tone, word });
   });
 });

@@ -3,13 +3,16 @@
 // hears from the node. So age is counted here, live, from the moment a board arrived, and nothing
 // is ever green by silence. Bad news does not expire: what was broken stays marked as broken.
 
-import type { Invariant, GuardStatus } from "./wire";
+import type { Invariant, GuardStatus, Sandbox } from "./wire";
 
 /** The node sends a board each second; after this many milliseconds without one it is silent. */
 export const silentAfterMillis = 3_000;
 
 /** The guard plants a canary each minute; two missed pulses and some slack is too long. */
 export const canaryLateAfterMillis = 150_000;
+
+/** The node reads a trail's head each second; one that is older than this is not news. */
+export const headLateAfterMillis = 5_000;
 
 export type Tone = "good" | "bad" | "warn" | "unknown";
 
@@ -68,4 +71,16 @@ export function showCanary(guard: GuardStatus, silence: Silence): Shown {
     return { tone: "bad", word: "late" };
   }
   return { tone: "good", word: "found" };
+}
+
+/** A program apart from the node. It is good only in a sandbox whose trail was just seen. */
+export function showSandbox(box: Sandbox, silence: Silence): Shown {
+  if (isSilent(silence)) return { tone: "unknown", word: "not heard" };
+  if (box.status !== "running") return { tone: "bad", word: box.status || "unknown" };
+  if (box.id === "") return { tone: "unknown", word: "no sandbox" };
+  if (box.headAgeMillis < 0 || ageNow(box.headAgeMillis, silence) > headLateAfterMillis) {
+    return { tone: "unknown", word: "stale" };
+  }
+  if (box.refused > 0) return { tone: "warn", word: "refused acts" };
+  return { tone: "good", word: "running" };
 }

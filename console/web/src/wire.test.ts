@@ -59,9 +59,11 @@ const table: [string, string, wire.Decoder<unknown>][] = [
   ["guard", "StatusResponse", wire.guardStatus],
   ["guard", "Breach", wire.breach],
   ["guard", "ListBreachesResponse", wire.breaches],
+  ["evidence", "AuditHead", wire.auditHead],
   ["evidence", "Step", wire.step],
   ["evidence", "TraceResponse", wire.traced],
   ["node", "Part", wire.part],
+  ["node", "Sandbox", wire.sandbox],
   ["node", "Board", wire.board],
 ];
 

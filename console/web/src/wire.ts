@@ -385,6 +385,22 @@ export const breaches = message({ breaches: list(breach) });
 
 // surety.evidence.v1
 
+export const auditHead = message({
+  sandbox: text,
+  class: text,
+  image: text,
+  policy: text,
+  policyDigest: text,
+  mode: text,
+  decidedSeq: count,
+  anchored: flag,
+  seq: count,
+  head: text,
+  index: count,
+  refused: count,
+  wouldRefuse: count,
+});
+
 export const step = message({
   index: count,
   part: text,
@@ -395,6 +411,7 @@ export const step = message({
   payload: text,
   note: text,
   proved: flag,
+  audit: maybe(auditHead),
 });
 
 export const traced = message({
@@ -407,6 +424,28 @@ export const traced = message({
 // surety.node.v1
 
 export const part = message({ name: text, state: text, line: text });
+
+export const sandbox = message({
+  name: text,
+  id: text,
+  class: text,
+  status: text,
+  line: text,
+  image: text,
+  policy: text,
+  policyDigest: text,
+  mode: text,
+  recordsPerSecond: count,
+  records: count,
+  refused: count,
+  wouldRefuse: count,
+  headSeq: count,
+  head: text,
+  anchoredSeq: count,
+  anchoredIndex: count,
+  headAgeMillis: count,
+  restarts: count,
+});
 
 export const board = message({
   at: text,
@@ -439,6 +478,7 @@ export const board = message({
   memoryBytes: count,
   rateHistory: list(count),
   openBreaches: list(breach),
+  sandboxes: list(sandbox),
 });
 
 export type Form = Read<typeof form>;
@@ -458,6 +498,8 @@ export type FreezeState = Read<typeof freezeState>;
 export type Invariant = Read<typeof invariant>;
 export type GuardStatus = Read<typeof guardStatus>;
 export type Breach = Read<typeof breach>;
+export type AuditHead = Read<typeof auditHead>;
 export type Step = Read<typeof step>;
 export type Traced = Read<typeof traced>;
+export type Sandbox = Read<typeof sandbox>;
 export type Board = Read<typeof board>;

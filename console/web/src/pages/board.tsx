@@ -10,6 +10,7 @@ import { useNews } from "../use";
 import type { Board, Breach, ClassTotal, Invariant } from "../wire";
 import { Sparkline } from "../view/chart";
 import { ApplicationTable } from "../view/applications";
+import { Sandboxes } from "../view/sandbox";
 import { Table, type Column } from "../view/table";
 import { Amount, Id, Loading, Pill, Section, Status, Time, Twin } from "../view/text";
 
@@ -22,6 +23,7 @@ export function BoardPage() {
       <Figures board={board} />
       {board.openBreaches.length > 0 && <OpenBreaches breaches={board.openBreaches} />}
       <GuardSection board={board} silence={silence} />
+      <Sandboxes sandboxes={board.sandboxes} silence={silence} />
       <Totals totals={board.totals} silent={fresh.isSilent(silence)} />
       <Section
         title="Latest applications"

@@ -7,6 +7,7 @@ import { kindWords } from "../book";
 import { count } from "../instant";
 import { useAnswer, type Answer } from "../use";
 import type { Step, Traced } from "../wire";
+import { AuditView } from "./sandbox";
 import { Id, Loading, Pill, Problem, Section, Time, Twin } from "./text";
 
 // The log follows what happens by a moment, and the guard by another: a page that opens right after
@@ -86,6 +87,7 @@ function StepView(props: { step: Step }) {
           <span class="faint">not proved</span>
         )}
       </span>
+      {step.audit && <AuditView audit={step.audit} />}
       <details>
         <summary>
           record, digest <Id id={step.digest} />
