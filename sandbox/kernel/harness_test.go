@@ -1,0 +1,331 @@
+//go:build amd64
+
+package kernel_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/config"
+	"gvisor.dev/gvisor/runsc/container"
+	"gvisor.dev/gvisor/runsc/flag"
+
+	"surety/sandbox"
+	"surety/sandbox/kernel"
+	"surety/sandbox/ring"
+)
+
+// TestMain is three programs: gVisor's, re-executed; the program inside a sandbox; and the tests.
+func TestMain(m *testing.M) {
+	if kernel.Reexec(os.Args) {
+		kernel.Main()
+	}
+	if len(os.Args) > 1 && os.Args[0] == probeName {
+		os.Exit(probe(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// probeName is the name the test binary runs under inside a sandbox, where it is at /probe.
+const probeName = "probe"
+
+// box is one sandbox of a test with the far end of its audit.
+type box struct {
+	t      *testing.T
+	conf   *config.Config
+	c      *container.Container
+	ring   *ring.Ring
+	dir    string
+	root   string // the file system it shows
+	stdout *os.File
+
+	mu      sync.Mutex
+	records []sandbox.Record
+	chain   sandbox.Chain
+	broken  error
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+// plan is what a box is made of.
+type plan struct {
+	policy sandbox.Policy
+	args   []string          // of the probe
+	files  map[string]string // path to content; a trailing slash makes a directory
+	links  map[string]string
+	caps   []string
+	uid    uint32
+	net    string // "none" where empty
+	birth  sandbox.Birth
+	edit   func(*specs.Spec)
+}
+
+// needRoot ends a test that cannot make a sandbox here.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("sandboxes of these tests need root: gVisor's chroot and user mapping")
+	}
+}
+
+// boot makes a sandbox, held before its program's first instruction.
+func boot(t *testing.T, p plan) *box {
+	t.Helper()
+	needRoot(t)
+	b := &box{t: t, dir: t.TempDir(), stop: make(chan struct{}), stopped: make(chan struct{})}
+	b.root = filepath.Join(b.dir, "rootfs")
+	b.fill(p)
+	var err error
+	b.ring, err = ring.Create(filepath.Join(b.dir, "ring"), 1<<20)
+	must(t, err)
+	b.ring.Hold()
+	policy, err := json.Marshal(p.policy)
+	must(t, err)
+	birth := p.birth
+	birth.Sandbox = filepath.Base(b.dir)
+	initial := filepath.Join(b.dir, "init.json")
+	must(t, kernel.InitConfig(initial, kernel.Config{Ring: filepath.Join(b.dir, "ring"),
+		Policy: policy, Birth: birth}))
+	b.configure(p, initial)
+	go b.collect()
+	b.create(p)
+	return b
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill makes the root file system: the test binary as /probe, and what the plan lists.
+func (b *box) fill(p plan) {
+	b.t.Helper()
+	must(b.t, os.MkdirAll(filepath.Join(b.root, "tmp"), 0o777))
+	must(b.t, os.Chmod(filepath.Join(b.root, "tmp"), 0o777))
+	for _, dir := range []string{"proc", "dev"} {
+		must(b.t, os.MkdirAll(filepath.Join(b.root, dir), 0o755))
+	}
+	self, err := os.Executable()
+	must(b.t, err)
+	data, err := os.ReadFile(self)
+	must(b.t, err)
+	must(b.t, os.WriteFile(filepath.Join(b.root, "probe"), data, 0o755))
+	for name, text := range p.files {
+		at := filepath.Join(b.root, name)
+		if strings.HasSuffix(name, "/") {
+			must(b.t, os.MkdirAll(at, 0o777))
+			must(b.t, os.Chmod(at, 0o777))
+			continue
+		}
+		must(b.t, os.MkdirAll(filepath.Dir(at), 0o777))
+		must(b.t, os.WriteFile(at, []byte(text), 0o755))
+		must(b.t, os.Chmod(at, 0o777))
+	}
+	for name, to := range p.links {
+		must(b.t, os.Symlink(to, filepath.Join(b.root, name)))
+	}
+}
+
+func (b *box) configure(p plan, initial string) {
+	b.t.Helper()
+	flags := flag.NewFlagSet("test", flag.ContinueOnError)
+	config.RegisterFlags(flags)
+	network := p.net
+	if network == "" {
+		network = "none"
+	}
+	state := filepath.Join(b.dir, "state")
+	must(b.t, os.MkdirAll(state, 0o700))
+	args := []string{"--root=" + state, "--network=" + network, "--platform=systrap",
+		"--ignore-cgroups", "--overlay2=none", "--file-access=exclusive"}
+	if log := os.Getenv("SURETY_SANDBOX_LOG"); log != "" {
+		args = append(args, "--debug", "--debug-log="+log+"/", "--strace=false")
+	}
+	must(b.t, flags.Parse(args))
+	conf, err := config.NewFromFlags(flags)
+	must(b.t, err)
+	conf.PodInitConfig = initial
+	b.conf = conf
+}
+
+func (b *box) spec(p plan) *specs.Spec {
+	s := &specs.Spec{
+		Version: "1.0.0",
+		Root:    &specs.Root{Path: b.root},
+		Process: &specs.Process{
+			Args: append([]string{probeName}, p.args...),
+			Cwd:  "/",
+			Env:  []string{"PATH=/", "GOMAXPROCS=2"},
+			User: specs.User{UID: p.uid, GID: p.uid},
+			Capabilities: &specs.LinuxCapabilities{Bounding: p.caps, Effective: p.caps,
+				Permitted: p.caps, Inheritable: p.caps},
+		},
+		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev", Type: "dev", Source: "dev"},
+			{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs"}},
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: "pid"}, {Type: "mount"},
+			{Type: "network"}, {Type: "ipc"}, {Type: "uts"}}},
+	}
+	// The probe's argv[0] is not its path: gVisor looks the name up along PATH.
+	if p.edit != nil {
+		p.edit(s)
+	}
+	return s
+}
+
+// create boots gVisor. Its streams are the process's own while it is made.
+func (b *box) create(p plan) {
+	b.t.Helper()
+	id := fmt.Sprintf("t%d-%d", os.Getpid(), time.Now().UnixNano())
+	out, err := os.OpenFile(filepath.Join(b.dir, "stdout"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	must(b.t, err)
+	b.stdout = out
+	spec := b.spec(p)
+	text, err := json.Marshal(spec)
+	must(b.t, err)
+	must(b.t, os.WriteFile(filepath.Join(b.dir, "config.json"), text, 0o600))
+	none, err := os.Open(os.DevNull)
+	must(b.t, err)
+	defer none.Close()
+	stdin, stdout, stderr := os.Stdin, os.Stdout, os.Stderr
+	os.Stdin, os.Stdout, os.Stderr = none, out, out
+	c, err := container.New(b.conf, container.Args{ID: id, Spec: spec, BundleDir: b.dir,
+		Attached: true})
+	os.Stdin, os.Stdout, os.Stderr = stdin, stdout, stderr
+	must(b.t, err)
+	b.c = c
+	b.t.Cleanup(b.destroy)
+}
+
+func (b *box) destroy() {
+	if b.c != nil {
+		if err := b.c.Destroy(); err != nil {
+			b.t.Errorf("destroy: %v", err)
+		}
+		b.c = nil
+	}
+	b.drain()
+	b.stdout.Close()
+	// gVisor leaves the empty network namespace of its file servers mounted for the next sandbox.
+	_ = unix.Unmount(filepath.Join(b.dir, "state", "null-netns"), unix.MNT_DETACH)
+}
+
+// drain ends the collector once the ring is empty.
+func (b *box) drain() {
+	select {
+	case <-b.stop:
+	default:
+		close(b.stop)
+		<-b.stopped
+		b.ring.Close()
+	}
+	if b.broken != nil {
+		b.t.Errorf("trail: %v", b.broken)
+	}
+}
+
+// collect reads the ring until stop is closed and nothing is left.
+func (b *box) collect() {
+	defer close(b.stopped)
+	from := ring.NewConsumer(b.ring)
+	for {
+		stopping := false
+		select {
+		case <-b.stop:
+			stopping = true
+		default:
+		}
+		data, err := from.Next(20 * time.Millisecond)
+		if err != nil {
+			b.broken = err
+			return
+		}
+		if len(data) == 0 && stopping {
+			return
+		}
+		b.take(data)
+		from.Advance(len(data))
+	}
+}
+
+func (b *box) take(data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(data) > 0 {
+		r, n, err := sandbox.DecodeRecord(data)
+		if err != nil {
+			b.broken = err
+			return
+		}
+		head := b.chain.Add(data[:n])
+		if !bytes.Equal(head[:], data[n:n+32]) || r.Seq != b.chain.Seq {
+			b.broken = fmt.Errorf("record %d breaks the chain", r.Seq)
+		}
+		b.records = append(b.records, r)
+		data = data[n+32:]
+	}
+}
+
+// all returns the records so far.
+func (b *box) all() []sandbox.Record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]sandbox.Record(nil), b.records...)
+}
+
+// await returns the first record of the kind, once it is there.
+func (b *box) await(match func(*sandbox.Record) bool) sandbox.Record {
+	b.t.Helper()
+	until := time.Now().Add(20 * time.Second)
+	for time.Now().Before(until) {
+		for _, r := range b.all() {
+			if match(&r) {
+				return r
+			}
+		}
+		unix.Nanosleep(&unix.Timespec{Nsec: 2e6}, nil)
+	}
+	b.t.Fatalf("no such record; have %v; output %q", kinds(b.all()), b.output())
+	return sandbox.Record{}
+}
+
+// run lets the program go and returns its wait status and what it wrote.
+func (b *box) run() (unix.WaitStatus, string) {
+	b.t.Helper()
+	failed := make(chan error, 1)
+	go func() { failed <- b.c.Start(b.conf) }()
+	b.await(func(r *sandbox.Record) bool { return r.Kind == sandbox.KindBirth })
+	b.ring.Release()
+	must(b.t, <-failed)
+	status, err := b.c.Wait()
+	must(b.t, err)
+	must(b.t, b.c.Destroy())
+	b.c = nil
+	b.drain()
+	return status, b.output()
+}
+
+func (b *box) output() string {
+	data, err := os.ReadFile(filepath.Join(b.dir, "stdout"))
+	must(b.t, err)
+	return string(data)
+}
+
+func kinds(records []sandbox.Record) []string {
+	var out []string
+	for _, r := range records {
+		out = append(out, fmt.Sprintf("%d:%v %v %s %s", r.Seq, r.Kind, r.Verdict, r.Path, r.Text))
+	}
+	return out
+}

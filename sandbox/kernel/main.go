@@ -1,0 +1,29 @@
+//go:build amd64
+
+package kernel
+
+import (
+	"os"
+	"path/filepath"
+
+	"gvisor.dev/gvisor/runsc/cli"
+	"gvisor.dev/gvisor/runsc/cmd"
+	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
+	"gvisor.dev/gvisor/runsc/cmd/util"
+)
+
+// Main runs what gVisor re-executed us for: the kernel of a sandbox, its file server, or the helper
+// that unmounts /proc. It never returns.
+func Main() {
+	if filepath.Base(os.Args[0]) == argvSandbox {
+		g := &guard{}
+		g.install()
+		g.watch()
+		register(g)
+	}
+	cli.Run(nil, map[util.SubCommand]string{
+		new(sentrycmd.Boot):   "",
+		new(cmd.Gofer):        "",
+		new(sentrycmd.Umount): "",
+	}, nil)
+}
