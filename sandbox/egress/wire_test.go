@@ -1,0 +1,161 @@
+package egress_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"surety/sandbox"
+	"surety/sandbox/egress"
+	"surety/sys/wallclock"
+)
+
+// wire is a namespace and the gateway at its far end, on a real tap device.
+type wire struct {
+	t       *testing.T
+	ns      *egress.Namespace
+	gateway *egress.Gateway
+
+	mu      sync.Mutex
+	records []*sandbox.Record
+	seen    chan struct{} // has a slot for each record
+}
+
+// newWire makes a wire and takes it down with the test. The machine has root and /dev/net/tun;
+// without them this test fails, and says what is missing.
+func newWire(t *testing.T, change func(*egress.Config)) *wire {
+	t.Helper()
+	ns, err := egress.NewNamespace(egress.Wire{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{t: t, ns: ns, seen: make(chan struct{}, 1<<16)}
+	config := egress.Config{Addresses: egress.DefaultAddresses(), Link: ns.Link(), Clock: wallclock.System(), Observe: w.observe,
+		Servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
+	if change != nil {
+		change(&config)
+	}
+	if w.gateway, err = egress.Open(config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- w.gateway.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if err := ns.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *wire) observe(r *sandbox.Record) {
+	w.mu.Lock()
+	w.records = append(w.records, r)
+	w.mu.Unlock()
+	w.seen <- struct{}{}
+}
+
+// taken returns the records so far.
+func (w *wire) taken() []*sandbox.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]*sandbox.Record(nil), w.records...)
+}
+
+// dial connects from inside. The namespace is that of the thread on which the socket is made, and
+// addresses are literal, so no other thread takes part.
+func (w *wire) dial(network, to string) (net.Conn, error) {
+	var conn net.Conn
+	err := w.ns.Do(func() error {
+		var err error
+		conn, err = (&net.Dialer{Timeout: 20 * time.Second}).Dial(network, to)
+		return err
+	})
+	return conn, err
+}
+
+func (w *wire) mustDial(network, to string) net.Conn {
+	w.t.Helper()
+	conn, err := w.dial(network, to)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn
+}
+
+// hostAlias is how the sandbox reaches a loopback port of the host.
+func hostAlias(at net.Addr) string {
+	port := netip.MustParseAddrPort(at.String()).Port()
+	return netip.AddrPortFrom(egress.DefaultAddresses().Host4, port).String()
+}
+
+// withPolicy makes an enforcing policy that allows what the rules allow and no more.
+func withPolicy(t *testing.T, rules ...sandbox.NetRule) *sandbox.Compiled {
+	t.Helper()
+	compiled, err := sandbox.Compile(sandbox.Policy{Version: "v1", Mode: "enforce",
+		Default: "deny", Exec: []sandbox.ExecRule{{Allow: "/**"}}, Network: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+// allowHost lets the sandbox reach the host's loopback, by name and by alias.
+func allowHost(t *testing.T) func(*egress.Config) {
+	return func(c *egress.Config) {
+		c.Policy = withPolicy(t, sandbox.NetRule{Allow: egress.HostName})
+	}
+}
+
+// serve runs a TCP server on the host's loopback.
+func serve(t *testing.T, handle func(*net.TCPConn)) net.Addr {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				handle(conn.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		all.Wait()
+	})
+	return l.Addr()
+}
+
+// echo sends back what comes, until its end.
+func echo(conn *net.TCPConn) {
+	io.Copy(conn, conn)
+	conn.CloseWrite()
+}
+
+func readAll(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	data, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
