@@ -23,22 +23,22 @@ const (
 
 	// Acts of the program.
 	KindExec       Kind = 16 // Path resolved, Digest of the file, Args
-	KindClone      Kind = 17 // Flags of clone, Mode how many processes run; Result the new one if known
+	KindClone      Kind = 17 // Flags of clone, Mode how many run already, Result the new one
 	KindExit       Kind = 18 // Result the wait status
-	KindSignal     Kind = 19 // kill, tkill, tgkill to another process: Result the target, Flags the signal
+	KindSignal     Kind = 19 // kill and its kin to another process: Result it, Flags the signal
 	KindPtrace     Kind = 20 // ptrace, process_vm_readv, process_vm_writev, pidfd_getfd
 	KindSetID      Kind = 21 // setuid and its kin, setgroups, capset; Args the ids
 	KindCapability Kind = 22 // a call that needs a capability: Flags its number
 	KindOpen       Kind = 32 // Path, Access, Flags of open, Mode
 	KindUnlink     Kind = 33 // unlink, rmdir: Path
 	KindRename     Kind = 34 // Path, Path2
-	KindLink       Kind = 35 // link: Path the old, Path2 the new; symlink: Path2 the new, Path its text
+	KindLink       Kind = 35 // Path the old, Path2 the new; symlink: Path its text, Access Create
 	KindMake       Kind = 36 // mkdir, mknod, and creation by bind of a unix socket: Path, Mode
 	KindAttr       Kind = 37 // chmod, chown, truncate, utimes, setxattr ...: Path
-	KindMount      Kind = 38 // mount, umount, pivot_root, chroot, and the new mount calls: Path, Path2
+	KindMount      Kind = 38 // mount, umount, pivot_root, chroot and the like: Path, Path2
 	KindMapExec    Kind = 48 // mmap or mprotect with PROT_EXEC: Path when a file, Flags prot
 	KindSocket     Kind = 64 // a socket other than inet stream/dgram or unix: Flags domain<<16|type
-	KindConnect    Kind = 65 // Addr and Proto, Text the name it was asked by; or Path of a unix socket
+	KindConnect    Kind = 65 // Addr, Proto, Text the DNS name if any; or Path of a unix socket
 	KindBind       Kind = 66
 	KindListen     Kind = 67
 	KindAccept     Kind = 68

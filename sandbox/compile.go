@@ -202,7 +202,7 @@ func (c *compiler) exec(rules []ExecRule) {
 		} else {
 			out.execPaths.add(text, e)
 		}
-		out.policy.Exec = append(out.policy.Exec, r)
+		out.policy.Exec = append(out.policy.Exec, ExecRule{Allow: r.Allow, Deny: r.Deny})
 	}
 	if out.mode == Enforce && out.deny && !allows {
 		c.fail("exec", "allows nothing, so that not even the first program would start")

@@ -13,7 +13,7 @@ const (
 	tokenOne     = 1 // ?: one character that is no slash
 	tokenRun     = 2 // *: any run without a slash
 	tokenAll     = 3 // **: any run at all
-	tokenFolders = 4 // the ** of "/**/": with the slash after it, any run of whole folders or none
+	tokenFolders = 4 // before the ** of "/**/", which with the slash after it may be missing
 )
 
 type token struct {
@@ -40,13 +40,14 @@ type pattern struct {
 	moves   []uint64   // class*words: positions that step on a literal of the class
 	one     []uint64   // positions of ?
 	run     []uint64   // positions of *
-	all     []uint64   // positions of **, and of folders
+	all     []uint64   // positions of **
 	folders []uint64   // positions of folders
 	after   []uint64   // positions behind a ?, which keep on continuation bytes
 	accept  []uint64
 }
 
-// maxWords bounds the words of a set of positions: a pattern of MaxText tokens and its end.
+// maxWords bounds the words of a set of positions: a pattern has at most MaxText bytes, each "**/"
+// of three bytes is three tokens, and there is the end.
 const maxWords = MaxText/64 + 1
 
 // checkPattern returns what is wrong with an absolute path pattern.
@@ -127,7 +128,7 @@ func tokenize(text string, rooted bool) (tokens []token) {
 		case !strings.HasPrefix(text[i:], "**"):
 			tokens = append(tokens, token{sort: tokenRun})
 		case folder && strings.HasPrefix(text[i:], "**/"):
-			tokens = append(tokens, token{sort: tokenFolders})
+			tokens = append(tokens, token{sort: tokenFolders}, token{sort: tokenAll})
 			i++
 		default:
 			tokens = append(tokens, token{sort: tokenAll})
@@ -154,7 +155,6 @@ func (p *pattern) place(i int, t token) {
 	case tokenAll:
 		set(p.all, i)
 	case tokenFolders:
-		set(p.all, i)
 		set(p.folders, i)
 	}
 }
@@ -212,7 +212,7 @@ func (p *pattern) matchShort(path string) bool {
 	one, run, all := p.one[0], p.run[0], p.all[0]
 	folders, after := p.folders[0], p.after[0]
 	at := uint64(1)
-	at |= at & folders << 2
+	at |= at&folders<<1 | at&folders<<3
 	at |= at & (run | all) << 1
 	for i := 0; i < len(path); i++ {
 		char := path[i]
@@ -226,7 +226,7 @@ func (p *pattern) matchShort(path string) bool {
 			stay |= run
 		}
 		at = at&step<<1 | at&stay
-		at |= at & folders << 2
+		at |= at&folders<<1 | at&folders<<3
 		at |= at & (run | all) << 1
 		if at == 0 {
 			return false
@@ -278,14 +278,14 @@ func (p *pattern) step(char byte, at, next []uint64) bool {
 	return alive != 0
 }
 
-// close adds the positions reached without a character: past a run that is empty, and past folders
-// that are none. No two runs stand side by side, so that one pass of each is enough.
+// close adds the positions reached without a character: past a run that is empty, and into or past
+// folders. No two runs stand side by side, so that one pass of each is enough.
 func (p *pattern) close(at []uint64) {
 	carry := uint64(0)
 	for w := range at {
 		skipped := at[w] & p.folders[w]
-		at[w] |= skipped<<2 | carry
-		carry = skipped >> 62
+		at[w] |= skipped<<1 | skipped<<3 | carry
+		carry = skipped>>63 | skipped>>61
 	}
 	carry = 0
 	for w := range at {
@@ -307,7 +307,7 @@ func (p *pattern) covers(other *pattern) bool {
 		if len(variants) > 1 {
 			return p.text == other.text // two of them: four variants and more, left out
 		}
-		without := append(append([]token{}, other.tokens[:i]...), other.tokens[i+2:]...)
+		without := append(append([]token{}, other.tokens[:i]...), other.tokens[i+3:]...)
 		variants = append(variants, without)
 	}
 	for _, tokens := range variants {
@@ -326,6 +326,9 @@ func (p *pattern) coversTokens(tokens []token) bool {
 	at[0] = 1
 	p.close(at)
 	for _, t := range tokens {
+		if t.sort == tokenFolders {
+			continue // it takes no character; that what follows may be missing is a variant
+		}
 		carry := uint64(0)
 		moves := p.moves[int(p.classes[t.char])*p.words:][:p.words]
 		for w := range at {

@@ -28,26 +28,31 @@ const (
 // Policy is a policy as its file states it; field names are the file's keys. The zero Policy
 // allows everything and records core acts.
 type Policy struct {
-	Version      string     `yaml:"policy" json:"policy,omitempty"` // "v1"
-	Name         string     `yaml:"name" json:"name,omitempty"`
-	Mode         string     `yaml:"mode" json:"mode,omitempty"`       // observe | enforce
-	Default      string     `yaml:"default" json:"default,omitempty"` // allow | deny: what no rule names
-	Audit        string     `yaml:"audit" json:"audit,omitempty"`     // core | full
-	Exec         []ExecRule `yaml:"exec" json:"exec,omitempty"`
-	Files        []FileRule `yaml:"files" json:"files,omitempty"`
-	Network      []NetRule  `yaml:"network" json:"network,omitempty"`
-	Ptrace       string     `yaml:"ptrace" json:"ptrace,omitempty"` // allow | deny; empty: the default
-	SetID        string     `yaml:"setid" json:"setid,omitempty"`
-	Mount        string     `yaml:"mount" json:"mount,omitempty"`
-	ExecMemory   string     `yaml:"exec-memory" json:"exec-memory,omitempty"`   // mprotect or mmap of PROT_EXEC that no file backs
-	Capabilities []string   `yaml:"capabilities" json:"capabilities,omitempty"` // the only ones that may be used, where set
-	Processes    int        `yaml:"processes" json:"processes,omitempty"`       // at most so many at once; 0: the limit of the sandbox
+	Version string     `json:"policy,omitempty"` // "v1"
+	Name    string     `json:"name,omitempty"`
+	Mode    string     `json:"mode,omitempty"`    // observe | enforce
+	Default string     `json:"default,omitempty"` // allow | deny: what no rule names
+	Audit   string     `json:"audit,omitempty"`   // core | full
+	Exec    []ExecRule `json:"exec,omitempty"`
+	Files   []FileRule `json:"files,omitempty"`
+	Network []NetRule  `json:"network,omitempty"`
+	Ptrace  string     `json:"ptrace,omitempty"` // allow | deny; empty: the default
+	SetID   string     `json:"setid,omitempty"`
+	Mount   string     `json:"mount,omitempty"`
+	// ExecMemory is mprotect or mmap of PROT_EXEC that no file backs.
+	ExecMemory string `json:"exec-memory,omitempty"`
+	// Capabilities are the only ones that may be used, where set; or "all" or "none" alone.
+	Capabilities []string `json:"capabilities,omitempty"`
+	// Processes is how many may run at once; 0: the limit of the sandbox.
+	Processes int `json:"processes,omitempty"`
 }
 
 // ExecRule: exactly one of Allow and Deny: a digest "sha256:<64 hex>", or an absolute path pattern.
+// Note is for people, such as the path behind a digest; it is no part of the canonical form.
 type ExecRule struct {
-	Allow string `yaml:"allow" json:"allow,omitempty"`
-	Deny  string `yaml:"deny" json:"deny,omitempty"`
+	Allow string `json:"allow,omitempty"`
+	Deny  string `json:"deny,omitempty"`
+	Note  string `json:"note,omitempty"`
 }
 
 // FileRule: exactly one of Allow and Deny, an absolute path pattern: * is any run of characters
@@ -55,20 +60,20 @@ type ExecRule struct {
 // Access lists read write create unlink rename link attr exec (map as code); empty means
 // all of them.
 type FileRule struct {
-	Allow  string   `yaml:"allow" json:"allow,omitempty"`
-	Deny   string   `yaml:"deny" json:"deny,omitempty"`
-	Access []string `yaml:"access" json:"access,omitempty"`
+	Allow  string   `json:"allow,omitempty"`
+	Deny   string   `json:"deny,omitempty"`
+	Access []string `json:"access,omitempty"`
 }
 
 // NetRule: exactly one of Allow and Deny: a CIDR, an address, a DNS name (may begin with "*."), or
 // "unix:" and a path pattern ("unix:@..." for an abstract one). Ports like "443" or "8000-8100",
 // Protocol tcp | udp | raw, Act connect | bind | send | lookup (of a name); empty means any.
 type NetRule struct {
-	Allow    string   `yaml:"allow" json:"allow,omitempty"`
-	Deny     string   `yaml:"deny" json:"deny,omitempty"`
-	Ports    []string `yaml:"ports" json:"ports,omitempty"`
-	Protocol string   `yaml:"protocol" json:"protocol,omitempty"`
-	Act      []string `yaml:"act" json:"act,omitempty"`
+	Allow    string   `json:"allow,omitempty"`
+	Deny     string   `json:"deny,omitempty"`
+	Ports    []string `json:"ports,omitempty"`
+	Protocol string   `json:"protocol,omitempty"`
+	Act      []string `json:"act,omitempty"`
 }
 
 // NetAct is what a network rule speaks of: one bit or more.

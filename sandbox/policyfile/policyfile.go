@@ -43,11 +43,11 @@ func Parse(data []byte) (sandbox.Policy, error) {
 	if err != nil {
 		return sandbox.Policy{}, err
 	}
-	var p sandbox.Policy
-	if err := yaml.NodeToValue(body, &p, yaml.Strict()); err != nil {
-		return sandbox.Policy{}, foreign(err)
-	}
+	r := &reader{}
+	p := r.policy(body)
 	switch {
+	case r.err != nil:
+		return sandbox.Policy{}, r.err
 	case p.Version == "":
 		return sandbox.Policy{}, at(body, "key policy is missing: policy: v1")
 	case p.Version != "v1":
@@ -159,21 +159,15 @@ func find(body ast.Node, field string) ast.Node {
 
 // child returns the value under a key, or the item "[3]" of a list; nil where there is none.
 func child(node ast.Node, step string) ast.Node {
-	switch node := node.(type) {
-	case *ast.MappingNode:
-		for _, pair := range node.Values {
-			if pair.Key.GetToken().Value == step {
-				return pair.Value
-			}
+	for _, pair := range pairs(node) {
+		if pair.Key.GetToken().Value == step {
+			return pair.Value
 		}
-	case *ast.MappingValueNode:
-		if node.Key.GetToken().Value == step {
-			return node.Value
-		}
-	case *ast.SequenceNode:
+	}
+	if sequence, ok := node.(*ast.SequenceNode); ok {
 		i, err := strconv.Atoi(strings.Trim(step, "[]"))
-		if err == nil && i >= 0 && i < len(node.Values) {
-			return node.Values[i]
+		if err == nil && i >= 0 && i < len(sequence.Values) {
+			return sequence.Values[i]
 		}
 	}
 	return nil
