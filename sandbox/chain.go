@@ -14,8 +14,8 @@ const digestPrefix = "sha256:"
 // IsZero reports whether the digest is absent.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
-// String returns "sha256:" and 64 lower-case hexadecimal digits.
-func (d Digest) String() string { return digestPrefix + hex.EncodeToString(d[:]) }
+// Text returns "sha256:" and 64 lower-case hexadecimal digits. It is no String, which %x would ask.
+func (d Digest) Text() string { return digestPrefix + hex.EncodeToString(d[:]) }
 
 // Chain is the running hash of a trail: Head = SHA-256(Head || record bytes), from the zero hash.
 // The zero Chain is that of a trail without records.

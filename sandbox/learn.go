@@ -111,7 +111,7 @@ func (l *Learner) Policy(name string) Policy {
 		ExecMemory: allowIf(l.execMemory), Network: l.net.rules(),
 	}
 	for _, digest := range slices.SortedFunc(maps.Keys(l.digests), compareDigests) {
-		p.Exec = append(p.Exec, ExecRule{Allow: digest.String(),
+		p.Exec = append(p.Exec, ExecRule{Allow: digest.Text(),
 			Note: strings.ToValidUTF8(l.digests[digest], "?")})
 	}
 	l.execs.each(learnedFiles/4, func(pattern string, _ Access) {

@@ -292,7 +292,7 @@ func TestChain(t *testing.T) {
 		{first, "sha256:365aa7d8f7f9402c4b9434502b4cc89ddb09fe50d7cd95b493b834c62d5a5370"},
 		{second, "sha256:e68b0c72b1aff9488294900ba6cc1e99075122a8d0c122eb42da506f9c2321a4"},
 	} {
-		if row.got.String() != row.want {
+		if row.got.Text() != row.want {
 			t.Errorf("head %d: %s, want %s", i+1, row.got, row.want)
 		}
 	}
