@@ -42,6 +42,8 @@ var holders = [...]holder{
 	{"github.com/chromedp/cdproto", "tests", "0020-chromedp.md"},
 	{"gvisor.dev/gvisor", "sandbox/kernel sandbox/runtime sandbox/egress", "0023-gvisor.md"},
 	{"github.com/opencontainers/runtime-spec", "sandbox/runtime sandbox/oci", "0023-gvisor.md"},
+	{"github.com/google/go-containerregistry", "sandbox/image tests", "0024-go-containerregistry.md"},
+	{"github.com/klauspost/compress", "sandbox/image tests", "0024-go-containerregistry.md"},
 	{"pgregory.net/rapid", "tests", "0021-test-tools.md"},
 	{"github.com/anishathalye/porcupine", "tests", "0021-test-tools.md"},
 	{"github.com/cockroachdb/datadriven", "tests", "0021-test-tools.md"},
