@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -322,7 +321,7 @@ func sandboxRemove(env *Env) *cobra.Command {
 
 // slave is a new terminal's slave side as all three streams; the master is attached to ours.
 func (s *streams) slave() runtime.Stdio {
-	master, slave, err := openTerminal()
+	master, slave, err := runtime.OpenTerminal()
 	if err != nil {
 		s.env.note("surety: no terminal: %v", err)
 		return s.stdio()
@@ -330,28 +329,4 @@ func (s *streams) slave() runtime.Stdio {
 	s.handed = append(s.handed, slave)
 	s.attach(master)
 	return runtime.Stdio{Stdin: slave, Stdout: slave, Stderr: slave}
-}
-
-// openTerminal makes a pair of a pseudo terminal.
-func openTerminal() (master, slave *os.File, err error) {
-	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	unlock := 0
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, unlock); err != nil {
-		master.Close()
-		return nil, nil, err
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		master.Close()
-		return nil, nil, err
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		master.Close()
-		return nil, nil, err
-	}
-	return master, slave, nil
 }

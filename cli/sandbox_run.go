@@ -352,7 +352,7 @@ func (s *streams) stdio() runtime.Stdio {
 
 // writer is the descriptor behind w, or a pipe into it.
 func (s *streams) writer(w io.Writer) *os.File {
-	if f, ok := w.(*os.File); ok {
+	if f, ok := w.(*os.File); ok && !regular(f) {
 		return f
 	}
 	read, write, err := os.Pipe()
@@ -370,7 +370,7 @@ func (s *streams) writer(w io.Writer) *os.File {
 }
 
 func (s *streams) reader(r io.Reader) *os.File {
-	if f, ok := r.(*os.File); ok {
+	if f, ok := r.(*os.File); ok && !regular(f) {
 		return f
 	}
 	read, write, err := os.Pipe()
@@ -383,6 +383,13 @@ func (s *streams) reader(r io.Reader) *os.File {
 		_, _ = io.Copy(write, r) // ends with the input, or when nobody reads any more
 	}()
 	return read
+}
+
+// regular reports whether f is a file on a disk: its position would not be shared with the kernel
+// inside, which keeps its own, so that writers would write over each other.
+func regular(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // handedOver closes what the program now has its own copy of.

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,8 +19,7 @@ import (
 // defaultPath is what a program finds its commands by when its environment does not say.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// bundle turns a spec into what gVisor boots from: the OCI form of it, written to the instance's
-// bundle directory. image is the path under which the kernel process opens the measured image.
+// bundle turns a spec into what gVisor boots from: the OCI form of it. image is the path under which the kernel process opens the measured image.
 func (s *Sandbox) bundle(spec *Spec, image string) (*specs.Spec, error) {
 	var out *specs.Spec
 	if spec.OCI != nil {
@@ -41,22 +39,30 @@ func (s *Sandbox) bundle(spec *Spec, image string) (*specs.Spec, error) {
 		return nil, errs.Wrap(err, "sandbox %s: bundle", s.id)
 	}
 	out.Root = &specs.Root{Path: root, Readonly: spec.Overlay == "none"}
+	if out.Linux == nil {
+		out.Linux = new(specs.Linux)
+	}
 	if out.Annotations == nil {
 		out.Annotations = map[string]string{}
 	}
 	if image != "" {
 		out.Annotations["dev.gvisor.spec.rootfs.type"] = "erofs"
 		out.Annotations["dev.gvisor.spec.rootfs.source"] = image
-		out.Annotations["dev.gvisor.spec.rootfs.overlay"] = s.overlay(spec)
-	}
-	content, err := json.Marshal(out)
-	if err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: encode bundle", s.id)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600); err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: bundle", s.id)
+		if spec.Overlay != "none" {
+			out.Annotations["dev.gvisor.spec.rootfs.overlay"] = s.overlay(spec)
+		}
 	}
 	return out, nil
+}
+
+// writeBundle writes the OCI form to where the kernel process reads it.
+func (s *Sandbox) writeBundle(oci *specs.Spec) error {
+	content, err := json.Marshal(oci)
+	if err != nil {
+		return errs.Wrap(err, "sandbox %s: encode bundle", s.id)
+	}
+	name := filepath.Join(s.file(bundleDir), "config.json")
+	return errs.Wrap(os.WriteFile(name, content, 0o600), "sandbox %s: bundle", s.id)
 }
 
 // overlay says where what the program writes to its root goes, in gVisor's words.
@@ -64,8 +70,8 @@ func (s *Sandbox) overlay(spec *Spec) string {
 	switch spec.Overlay {
 	case "disk":
 		return "dir=" + s.dir
-	case "none":
-		return "none"
+	case "none", "self":
+		return spec.Overlay
 	}
 	return "memory"
 }
@@ -153,6 +159,7 @@ func (s *Sandbox) settings(spec *Spec, oci *specs.Spec, audit string) (*config.C
 		"directfs":                 strconv.FormatBool(spec.Root.Dir != "" || len(spec.Volumes) > 0),
 		"rootless":                 strconv.FormatBool(os.Geteuid() != 0),
 		"gvisor-marker-file":       "true",
+		"gofer-network-namespace":  "new", // a shared one is a mount that stays on the host
 		"control-rpc-stop-timeout": "1s",
 	}
 	if debug := os.Getenv("SURETY_SANDBOX_DEBUG"); debug != "" {
@@ -183,17 +190,6 @@ func (s *Sandbox) flagOverlay(spec *Spec) string {
 		return "none"
 	}
 	return "root:" + s.overlay(spec)
-}
-
-// strictSpec decodes a bundle's config.json and refuses what is unknown or not supported.
-func strictSpec(content []byte) (*specs.Spec, error) {
-	var out specs.Spec
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&out); err != nil {
-		return nil, errs.As(errs.Invalid, err, "config.json")
-	}
-	return &out, nil
 }
 
 // platformName is what runs the program's instructions.

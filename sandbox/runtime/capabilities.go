@@ -1,5 +1,10 @@
 package runtime
 
+import (
+	"maps"
+	"slices"
+)
+
 // capabilities are Linux's, by name (linux/capability.h).
 var capabilities = map[string]int{
 	"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_FOWNER": 3,
@@ -14,3 +19,6 @@ var capabilities = map[string]int{
 	"CAP_BLOCK_SUSPEND": 36, "CAP_AUDIT_READ": 37, "CAP_PERFMON": 38, "CAP_BPF": 39,
 	"CAP_CHECKPOINT_RESTORE": 40,
 }
+
+// CapabilityNames lists them, sorted.
+func CapabilityNames() []string { return slices.Sorted(maps.Keys(capabilities)) }

@@ -50,6 +50,10 @@ func (s *Spec) checkRoot() error {
 	switch s.Overlay {
 	case "memory", "disk", "none":
 		return nil
+	case "self":
+		if s.Root.Dir != "" {
+			return nil
+		}
 	}
 	return errs.New(errs.Invalid, "overlay: %q is none of memory, disk and none", s.Overlay)
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 
 	"surety/base/errs"
 	"surety/sandbox"
+	"surety/sandbox/image"
 	"surety/sandbox/kernel"
 	"surety/sandbox/ring"
 )
@@ -38,13 +40,25 @@ func (v *supervisor) openTrail(*order) error {
 func (v *supervisor) boundary(*order) error {
 	source := ""
 	if v.spec.Root.Image != "" {
-		source, v.state.Image = v.spec.Root.Image, v.spec.Root.Digest
+		seals := filepath.Join(v.s.host.config.Root, "seals")
+		if err := os.MkdirAll(seals, 0o700); err != nil {
+			return errs.Wrap(err, "sandbox %s: shared images", v.s.id)
+		}
+		sealed, err := image.Share(context.Background(), seals, v.spec.Root.Image, v.spec.Root.Digest)
+		if err != nil {
+			return err
+		}
+		v.later(func() { _ = sealed.Close() })
+		source, v.state.Image = sealed.Path(), sealed.Digest
 	}
 	oci, err := v.s.bundle(&v.spec, source)
 	if err != nil {
 		return err
 	}
 	if err := v.wire(oci); err != nil {
+		return err
+	}
+	if err := v.s.writeBundle(oci); err != nil {
 		return err
 	}
 	birth, err := v.birth()
@@ -159,6 +173,3 @@ func digestOf(f io.Reader) (string, error) {
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
-
-// sealsDir is where holders of sealed images make themselves known to each other.
-func (h *Host) sealsDir() string { return filepath.Join(h.config.Root, "seals") }

@@ -27,7 +27,8 @@ type Stdio struct {
 	Stdin, Stdout, Stderr *os.File
 	Console               func(master *os.File)
 	ConsoleSocket         string
-	Attached              bool // the sandbox ends when this process does
+	Attached              bool             // the sandbox ends when this process does
+	Signals               <-chan os.Signal // Exec alone: passed on to the process inside
 }
 
 // order is what a supervisor is told on its start, besides the spec.

@@ -147,7 +147,7 @@ func leavings(t *testing.T) string {
 
 func (f *fixture) spec(args ...string) runtime.Spec {
 	return runtime.Spec{
-		ID: "t-" + strings.ToLower(strings.NewReplacer("/", "-", "#", "-").Replace(f.t.Name())),
+		ID:    "t-" + strings.ToLower(strings.NewReplacer("/", "-", "#", "-").Replace(f.t.Name())),
 		Class: runtime.Sentry, Root: runtime.Root{Dir: f.root},
 		Args: append([]string{"/inside"}, args...), Cwd: "/", Overlay: "memory",
 		Network: runtime.Network{Mode: "none"},

@@ -2,12 +2,14 @@ package runtime
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +17,7 @@ import (
 	"surety/base/errs"
 	"surety/base/ident"
 	"surety/sandbox/ring"
+	"surety/sys/entropy"
 )
 
 // Sandbox is a handle on one sandbox; any process of the same user may hold one.
@@ -33,6 +36,10 @@ func (s *Sandbox) ID() string { return s.id }
 
 // Trail is the directory of its audit trail.
 func (s *Sandbox) Trail() string { return filepath.Join(s.host.config.Trails, s.id) }
+
+// Supervisor is the pid of the process that lives as long as the sandbox and exits with its code;
+// 0 where another process started it.
+func (s *Sandbox) Supervisor() int { return s.pid }
 
 // Start lets the program run; kind Refused when it runs already or has ended.
 func (s *Sandbox) Start(ctx context.Context) error {
@@ -87,7 +94,8 @@ type Process struct {
 }
 
 // Exec runs a process inside and returns its exit code, 128+n after signal n. With Terminal, the
-// three streams are the slave side of one.
+// three streams are the slave side of one. When ctx is done, or this process dies, the process inside
+// is killed.
 func (s *Sandbox) Exec(ctx context.Context, p Process, io Stdio) (int, error) {
 	if len(p.Args) == 0 || len(p.Args) > maxArgs {
 		return 0, errs.New(errs.Invalid, "exec: %d arguments, of 1 to %d", len(p.Args), maxArgs)
@@ -103,8 +111,39 @@ func (s *Sandbox) Exec(ctx context.Context, p Process, io Stdio) (int, error) {
 			files[i] = null
 		}
 	}
-	a, err := s.ask(ctx, request{Op: "exec", Process: p}, files...)
+	r := request{Op: "exec", Process: p}
+	if io.Signals != nil {
+		r.Session = newSession()
+		done := make(chan struct{})
+		defer close(done)
+		go s.forward(r.Session, io.Signals, done)
+	}
+	a, err := s.ask(ctx, r, files...)
 	return a.ExitCode, err
+}
+
+// forward passes signals on to a process that Exec started.
+func (s *Sandbox) forward(session string, signals <-chan os.Signal, done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case got := <-signals:
+			n, ok := got.(syscall.Signal)
+			if !ok || n == unix.SIGCHLD || n == unix.SIGURG || n == unix.SIGPIPE {
+				continue // this process's own
+			}
+			// The process may have ended meanwhile: nobody is left to tell.
+			_, _ = s.ask(context.Background(), request{Op: "signal", Session: session, Signal: int(n)})
+		}
+	}
+}
+
+// newSession is a word that no other session of the sandbox has.
+func newSession() string {
+	var raw [8]byte
+	entropy.System().Fill(raw[:])
+	return hex.EncodeToString(raw[:])
 }
 
 // Kill sends a signal to the program, or to every process inside.

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -44,7 +45,7 @@ func (v *supervisor) handle(conn *net.UnixConn) {
 	var a answer
 	if err := json.Unmarshal(content, &r); err != nil {
 		a = answer{Kind: errs.Invalid, Error: err.Error()}
-	} else if a, err = v.do(&r, files); err != nil {
+	} else if a, err = v.do(&r, files, conn); err != nil {
 		a = answer{Kind: errs.KindOf(err), Error: err.Error()}
 	}
 	content, err = json.Marshal(a)
@@ -55,7 +56,7 @@ func (v *supervisor) handle(conn *net.UnixConn) {
 }
 
 // do carries out one request.
-func (v *supervisor) do(r *request, files []*os.File) (answer, error) {
+func (v *supervisor) do(r *request, files []*os.File, conn *net.UnixConn) (answer, error) {
 	switch r.Op {
 	case "start":
 		return answer{}, v.start()
@@ -74,7 +75,9 @@ func (v *supervisor) do(r *request, files []*os.File) (answer, error) {
 	case "checkpoint":
 		return answer{}, v.checkpoint(r)
 	case "exec":
-		return v.exec(r, files)
+		return v.exec(r, files, conn)
+	case "signal":
+		return answer{}, v.signal(r)
 	case "processes":
 		return v.processes()
 	case "stats":
@@ -165,7 +168,7 @@ func (v *supervisor) checkpoint(r *request) error {
 }
 
 // exec runs a process inside and answers when it has ended.
-func (v *supervisor) exec(r *request, files []*os.File) (answer, error) {
+func (v *supervisor) exec(r *request, files []*os.File, conn *net.UnixConn) (answer, error) {
 	if err := v.require(Running); err != nil {
 		return answer{}, err
 	}
@@ -185,12 +188,48 @@ func (v *supervisor) exec(r *request, files []*os.File) (answer, error) {
 	if err != nil {
 		return answer{}, errs.As(errs.Invalid, err, "start %s", r.Process.Args[0])
 	}
+	v.enroll(r.Session, pid)
+	defer v.enroll(r.Session, 0)
+	go v.outlive(conn, pid)
 	status, err := v.container.WaitPID(pid)
 	if err != nil {
 		return answer{}, errs.Wrap(err, "wait for %s", r.Process.Args[0])
 	}
 	code, _ := exitCode(status)
 	return answer{ExitCode: code}, nil
+}
+
+// enroll notes which process a session started; 0 when it has ended.
+func (v *supervisor) enroll(session string, pid int32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case session == "":
+	case pid == 0:
+		delete(v.sessions, session)
+	default:
+		v.sessions[session] = pid
+	}
+}
+
+func (v *supervisor) signal(r *request) error {
+	v.mu.Lock()
+	pid, found := v.sessions[r.Session]
+	v.mu.Unlock()
+	if !found {
+		return errs.New(errs.NotFound, "no such session")
+	}
+	return errs.Wrap(v.container.SignalProcess(unix.Signal(r.Signal), pid), "signal %d", r.Signal)
+}
+
+// outlive kills what a session started when who asked for it goes away: nothing more is sent on the
+// connection, so reading ends when it is closed, by them or, after the answer, by us.
+func (v *supervisor) outlive(conn *net.UnixConn, pid int32) {
+	var one [1]byte
+	if _, err := conn.Read(one[:]); errors.Is(err, net.ErrClosed) {
+		return
+	}
+	_ = v.container.SignalProcess(unix.SIGKILL, pid) // it may have ended
 }
 
 func (v *supervisor) execArgs(p *Process, files []*os.File) (*control.ExecArgs, error) {

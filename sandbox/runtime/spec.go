@@ -27,7 +27,7 @@ type Spec struct {
 	User     User              `json:"user"`
 	Hostname string            `json:"hostname,omitempty"`
 	Terminal bool              `json:"terminal,omitempty"`
-	Overlay  string            `json:"overlay"` // memory | disk | none (read-only root)
+	Overlay  string            `json:"overlay"` // memory | disk | none (read-only root) | self (a directory: a file in it)
 	Volumes  []Volume          `json:"volumes,omitempty"`
 	Network  Network           `json:"network"`
 	Limits   Limits            `json:"limits"`

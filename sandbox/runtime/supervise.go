@@ -44,10 +44,11 @@ type supervisor struct {
 	started   chan error // what the kernel's start returned, once the gate was opened
 	cleanup   []func()   // in reverse, when the sandbox has ended
 
-	mu     sync.Mutex
-	state  State
-	reason string // the first cause of an end that is not the program's own
-	ended  chan struct{}
+	mu       sync.Mutex
+	sessions map[string]int32 // pids of what exec started
+	state    State
+	reason   string // the first cause of an end that is not the program's own
+	ended    chan struct{}
 }
 
 // IsSupervisor reports whether the process was started to be a supervisor.
@@ -62,9 +63,10 @@ func SupervisorMain(argv []string) int {
 	unix.CloseOnExec(lockFD)
 	unix.CloseOnExec(answerFD)
 	v := &supervisor{
-		log:     slog.New(slog.NewTextHandler(own, nil)),
-		ended:   make(chan struct{}),
-		started: make(chan error, 1),
+		log:      slog.New(slog.NewTextHandler(own, nil)),
+		ended:    make(chan struct{}),
+		sessions: map[string]int32{},
+		started:  make(chan error, 1),
 	}
 	word := os.NewFile(answerFD, "answer")
 	code, err := v.live(argv[1], func() { reply(word, nil) })
