@@ -31,6 +31,9 @@ func NewConsumer(r *Ring) *Consumer {
 	return c
 }
 
+// Size is how many bytes of frames the ring holds at most.
+func (c *Consumer) Size() int { return int(c.ring.size) }
+
 // Next waits up to wait for records and returns a run of whole frames: each a record as Append made
 // it followed by its 32-byte chain head. The slice is valid until Advance. No records: nil, nil.
 // What Advance has not given back is returned again, with what came since. Errors: Corrupt for a

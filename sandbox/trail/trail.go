@@ -1,150 +1,107 @@
+// Package trail is the audit trail of a sandbox on the host: it takes records from the ring, proves
+// them to be the next ones, stores them, signs what it has stored, and lets anybody check the whole
+// years later without this machine.
+//
+// Think of a book that is written by one hand and bound as it grows. Its lines are entries; most
+// are records that the kernel inside numbered and chained (package ring brings them here), some are
+// records of the host's own. Every second, or every few thousand lines, a seal closes what stands
+// above it: a signature over the hash of the entries since the last seal, the chain's head, and the
+// last seal. A line cannot be changed, dropped, added or moved without breaking the seal below it,
+// and the end cannot be cut off without losing the final record or, where heads were anchored
+// elsewhere, an anchor.
+//
+// # Invariants
+//
+//   - The inside records of a trail are 1, 2, 3 ... without a gap, one chain from zero; the first is
+//     a birth (or restore) that names this sandbox and this trail's key. Drain refuses what is not.
+//   - What was given back to the ring is in a segment file: the write comes before the advance.
+//   - A segment begins right after a seal, with a header that states all that goes on: a missing or
+//     foreign segment shows at its edges.
+//   - After a failed sync nothing more is written: the disk may have forgotten and not say so.
+//   - An entry is never changed. The unfinished tail that a crash leaves is covered with filler
+//     entries, which state its length.
+//
+// # Boundaries
+//
+// Policy is not judged here and records are not understood, but for the birth and the final. Where
+// heads are anchored is the caller's affair (HeadOf, Check.Anchors). Whoever holds the signing key
+// and the disk can write another trail from the beginning: only anchors prove that it was not.
+//
+// # Concurrency
+//
+// A Writer may be used by several goroutines, Drain by one. A Reader belongs to one. The lock file
+// makes one writer for each trail; readers take no lock.
+//
+// # Sources
+//
+// docs/reference/sandbox-audit.md is the format. Ed25519: RFC 8032. CRC-32C: RFC 3720 section 12.1.
 package trail
 
 import (
-	"context"
-	"io"
 	"time"
 
-	"surety/base/clock"
+	"surety/base/errs"
 	"surety/sandbox"
-	"surety/sandbox/ring"
 	"surety/sys/vfs"
 	"surety/sys/wallclock"
+)
+
+// Names in a trail's directory, beside the segments.
+const (
+	lockName    = "lock"    // held by the writer
+	reserveName = "reserve" // room kept for the end of a trail whose disk is full
+	headName    = "head"    // where the last seal is; only a hint
 )
 
 // Config says where a trail is kept and how.
 type Config struct {
 	Dir     string // of this trail alone; made where it is absent
-	Sandbox string // its id
+	Sandbox string // its id, 1 to MaxSandbox bytes
 	Key     SigningKey
 
 	FS           vfs.FS          // nil: the machine's
 	Clock        wallclock.Clock // nil: the machine's
-	SealRecords  int             // a seal after so many entries; 0: 4096
-	SealEvery    time.Duration   // and after so long; 0: one second
-	SyncEvery    time.Duration   // between fsyncs; 0: one second
-	SegmentBytes int64           // of one file; 0: 64 MiB
+	SealRecords  int             // a seal after so many entries; 0: SealRecords
+	SealEvery    time.Duration   // and after so long; 0: SealEvery
+	SyncEvery    time.Duration   // between fsyncs; 0: SyncEvery
+	SegmentBytes int64           // of one file, exceeded by at most a batch; 0: SegmentBytes
 	MaxBytes     int64           // of the whole trail; 0: no limit but the disk's
 }
 
-// Writer writes one trail: one per sandbox, in its supervisor.
-type Writer struct{}
-
-// Create begins a trail. Errors: Exists where the directory holds one, Locked, NoSpace.
-func Create(c Config) (*Writer, error) { panic("unimplemented") }
-
-// Drain moves records from the ring into the trail, seals and syncs, until ctx is done and the ring
-// is empty (nil), or an error: Corrupt for a record that does not continue the chain, NoSpace for a
-// full disk or trail. After an error the sandbox must be killed, then Finish called.
-func (w *Writer) Drain(ctx context.Context, c *ring.Consumer) error { panic("unimplemented") }
-
-// Birth waits for the first record.
-func (w *Writer) Birth(ctx context.Context) (sandbox.Birth, error) { panic("unimplemented") }
-
-// Outside appends a record of the host's own; Seq, Outside and At (where zero) are set here.
-func (w *Writer) Outside(rec sandbox.Record) error { panic("unimplemented") }
-
-// Finish drains what is left in the ring, writes the final record and seal, syncs and lets go of the
-// trail. The sandbox must be dead and Drain have returned. status is the exit status.
-func (w *Writer) Finish(reason string, status int) error { panic("unimplemented") }
-
-// Close lets go of the trail without an end: Recover can give it one.
-func (w *Writer) Close() error { panic("unimplemented") }
-
-// Recover ends the trail of a sandbox whose supervisor died: what the ring at ringPath holds is
-// appended, then a final record. A trail that has one, and a ring that does not exist, are no error.
-// Locked while its supervisor lives.
-func Recover(c Config, ringPath, reason string, status int) error { panic("unimplemented") }
-
-// Head is how far a trail has got, as its last seal says: what is anchored elsewhere.
-type Head struct {
-	Sandbox string `json:"sandbox"`
-	Seq     uint64 `json:"seq"`
-	Head    string `json:"head"` // of the chain, hex
-	Seal    string `json:"seal"` // SHA-256 of the seal, hex
+// filled returns the config with its defaults. Errors: Invalid.
+func (c Config) filled() (Config, error) {
+	if c.Dir == "" || len(c.Sandbox) == 0 || len(c.Sandbox) > MaxSandbox {
+		return c, errs.New(errs.Invalid, "trail: directory %q, sandbox id of %d bytes, limit %d", c.Dir,
+			len(c.Sandbox), MaxSandbox)
+	}
+	if c.Key.IsZero() {
+		return c, errs.New(errs.Invalid, "trail: sandbox %s has no signing key", c.Sandbox)
+	}
+	if c.FS == nil {
+		c.FS = vfs.OS{}
+	}
+	if c.Clock == nil {
+		c.Clock = wallclock.System()
+	}
+	c.SealRecords = orDefault(c.SealRecords, SealRecords)
+	c.SealEvery = orDefault(c.SealEvery, SealEvery)
+	c.SyncEvery = orDefault(c.SyncEvery, SyncEvery)
+	c.SegmentBytes = orDefault(c.SegmentBytes, SegmentBytes)
+	return c, nil
 }
 
-// HeadOf reads the last seal of the trail in dir.
-func HeadOf(dir string) (Head, error) { panic("unimplemented") }
-
-// Reader reads a trail: a directory or an exported bundle.
-type Reader struct{}
-
-// Open opens the trail at path for reading.
-func Open(path string) (*Reader, error) { panic("unimplemented") }
-
-// Next returns the next record, inside and outside ones in the order they were written; valid until
-// the next call. io.EOF at the end of what there is now: a later call may give more.
-func (r *Reader) Next() (*sandbox.Record, error) { panic("unimplemented") }
-
-// Follow is Next that waits for more, until the final record was read (io.EOF) or ctx is done.
-func (r *Reader) Follow(ctx context.Context) (*sandbox.Record, error) { panic("unimplemented") }
-
-// Birth returns the first record's content; NotFound before there is one.
-func (r *Reader) Birth() (sandbox.Birth, error) { panic("unimplemented") }
-
-func (r *Reader) Close() error { panic("unimplemented") }
-
-// Check says what a trail is verified against.
-type Check struct {
-	Key     PublicKey // zero: the one the birth record names
-	Anchors []Head    // heads noted elsewhere while the sandbox ran
-	Running bool      // a trail without a final record is no fault
+func orDefault[T int | int64 | time.Duration](value, fallback T) T {
+	if value <= 0 {
+		return fallback
+	}
+	return value
 }
 
-// Fault is one thing wrong with a trail.
-type Fault struct {
-	Segment int    `json:"segment"`
-	Offset  int64  `json:"offset"`
-	Seq     uint64 `json:"seq"` // of the last inside record before it
-	Text    string `json:"text"`
+// state is how far a trail has got: what a writer goes on from and a verifier compares with. A
+// segment's header states it as it is at the segment's first byte.
+type state struct {
+	chain   sandbox.Chain  // of the inside records
+	outside uint64         // outside records so far
+	seals   uint64         // seals so far
+	seal    sandbox.Digest // SHA-256 of the last seal's payload; zero before the first
 }
-
-// Report is what verifying a trail has shown.
-type Report struct {
-	Sandbox  string         `json:"sandbox"`
-	Key      string         `json:"key"`
-	KeyFrom  string         `json:"key_from"` // given | birth
-	Birth    *sandbox.Birth `json:"birth,omitempty"`
-	Segments int            `json:"segments"`
-	Bytes    int64          `json:"bytes"`
-	Records  uint64         `json:"records"` // from inside, without a gap
-	Outside  uint64         `json:"outside"`
-	From     clock.Instant  `json:"from"`
-	To       clock.Instant  `json:"to"`
-	Head     Head           `json:"head"`
-	Seals    uint64         `json:"seals"`
-	Unsealed uint64         `json:"unsealed"` // entries after the last seal
-	Torn     int64          `json:"torn"`     // bytes of unfinished entries that recoveries covered up
-	Ended    bool           `json:"ended"`
-	Running  bool           `json:"running"`
-	Reason   string         `json:"reason,omitempty"`
-	Status   int64          `json:"status"`
-	Anchored uint64         `json:"anchored"`         // anchors that hold
-	Anchor   *Head          `json:"anchor,omitempty"` // the latest of them
-	Faults   []Fault        `json:"faults,omitempty"`
-}
-
-// Verify checks the whole trail at path, offline. The error is of kind Corrupt where the report has
-// faults, and names the first.
-func Verify(path string, c Check) (Report, error) { panic("unimplemented") }
-
-// Export writes the trail in dir as one tar file that Open and Verify take as they take dir.
-func Export(dir string, w io.Writer) error { panic("unimplemented") }
-
-// SigningKey signs seals: one per host. It shows as "redacted".
-type SigningKey struct{ seed [32]byte }
-
-// LoadKey reads the key at path, and makes it where there is none.
-func LoadKey(path string) (SigningKey, error) { panic("unimplemented") }
-
-// Public is the key's public half.
-func (k SigningKey) Public() PublicKey { panic("unimplemented") }
-
-// PublicKey checks seals. Its text is ed25519: and 64 hex digits, as in sandbox.Birth.Key.
-type PublicKey [32]byte
-
-func (k PublicKey) String() string { panic("unimplemented") }
-
-// ParseKey reads what String gave.
-func ParseKey(text string) (PublicKey, error) { panic("unimplemented") }
