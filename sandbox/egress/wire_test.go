@@ -16,7 +16,7 @@ import (
 
 // wire is a namespace and the gateway at its far end, on a real tap device.
 type wire struct {
-	t       *testing.T
+	t       testing.TB
 	ns      *egress.Namespace
 	gateway *egress.Gateway
 
@@ -27,14 +27,20 @@ type wire struct {
 
 // newWire makes a wire and takes it down with the test. The machine has root and /dev/net/tun;
 // without them this test fails, and says what is missing.
-func newWire(t *testing.T, change func(*egress.Config)) *wire {
+func newWire(t testing.TB, change func(*egress.Config)) *wire {
 	t.Helper()
-	ns, err := egress.NewNamespace(egress.Wire{})
+	return newWireMTU(t, 1500, change)
+}
+
+func newWireMTU(t testing.TB, mtu int, change func(*egress.Config)) *wire {
+	t.Helper()
+	ns, err := egress.NewNamespace(egress.Wire{MTU: mtu})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &wire{t: t, ns: ns, seen: make(chan struct{}, 1<<16)}
-	config := egress.Config{Addresses: egress.DefaultAddresses(), Link: ns.Link(), Clock: wallclock.System(), Observe: w.observe,
+	config := egress.Config{Addresses: egress.DefaultAddresses(), Link: ns.Link(),
+		Clock: wallclock.System(), Observe: w.observe,
 		Servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
 	if change != nil {
 		change(&config)
@@ -101,7 +107,7 @@ func hostAlias(at net.Addr) string {
 }
 
 // withPolicy makes an enforcing policy that allows what the rules allow and no more.
-func withPolicy(t *testing.T, rules ...sandbox.NetRule) *sandbox.Compiled {
+func withPolicy(t testing.TB, rules ...sandbox.NetRule) *sandbox.Compiled {
 	t.Helper()
 	compiled, err := sandbox.Compile(sandbox.Policy{Version: "v1", Mode: "enforce",
 		Default: "deny", Exec: []sandbox.ExecRule{{Allow: "/**"}}, Network: rules})
@@ -112,14 +118,14 @@ func withPolicy(t *testing.T, rules ...sandbox.NetRule) *sandbox.Compiled {
 }
 
 // allowHost lets the sandbox reach the host's loopback, by name and by alias.
-func allowHost(t *testing.T) func(*egress.Config) {
+func allowHost(t testing.TB) func(*egress.Config) {
 	return func(c *egress.Config) {
 		c.Policy = withPolicy(t, sandbox.NetRule{Allow: egress.HostName})
 	}
 }
 
 // serve runs a TCP server on the host's loopback.
-func serve(t *testing.T, handle func(*net.TCPConn)) net.Addr {
+func serve(t testing.TB, handle func(*net.TCPConn)) net.Addr {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -151,7 +157,7 @@ func echo(conn *net.TCPConn) {
 	conn.CloseWrite()
 }
 
-func readAll(t *testing.T, conn net.Conn) string {
+func readAll(t testing.TB, conn net.Conn) string {
 	t.Helper()
 	data, err := io.ReadAll(conn)
 	if err != nil {
