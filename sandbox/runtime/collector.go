@@ -22,12 +22,12 @@ type collector struct {
 
 // openCollector begins the trail and drains into it. lost is called once when that fails: the
 // sandbox has to die.
-func openCollector(s *Sandbox, shared *ring.Ring, lost func(error)) (*collector, error) {
+func openCollector(s *Sandbox, dir string, shared *ring.Ring, lost func(error)) (*collector, error) {
 	key, err := trail.LoadKey(filepath.Join(s.host.config.Root, "audit.key"))
 	if err != nil {
 		return nil, err
 	}
-	writer, err := trail.Create(trail.Config{Dir: s.Trail(), Sandbox: s.id, Key: key})
+	writer, err := trail.Create(trail.Config{Dir: dir, Sandbox: s.id, Key: key})
 	if err != nil {
 		return nil, err
 	}

@@ -118,6 +118,9 @@ func (h *Host) Create(ctx context.Context, spec Spec, io Stdio) (*Sandbox, error
 		return nil, err
 	}
 	if err := s.launch(ctx, content, &spec, io); err != nil {
+		if st, stateErr := s.readState(); stateErr == nil && st.Trail != "" {
+			_ = os.Remove(st.Trail) // stays where something is in it
+		}
 		if clean := s.clear(); clean != nil {
 			h.config.Log.Warn("remains of a failed start", "id", spec.ID, "error", clean)
 		}

@@ -21,7 +21,7 @@ import (
 )
 
 // openTrail makes the ring and the trail that drains it.
-func (v *supervisor) openTrail(*order) error {
+func (v *supervisor) openTrail(told *order) error {
 	shared, err := ring.Create(v.s.file(ringFile), ringBytes)
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func (v *supervisor) openTrail(*order) error {
 	v.ring = shared
 	v.later(func() { _ = shared.Close() })
 	shared.Hold()
-	v.collector, err = openCollector(v.s, shared, func(cause error) {
+	v.collector, err = openCollector(v.s, told.Trail, shared, func(cause error) {
 		v.log.Error("audit", "error", cause)
 		v.end("audit: " + cause.Error())
 	})

@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +37,7 @@ type Stdio struct {
 // order is what a supervisor is told on its start, besides the spec.
 type order struct {
 	Root, Trails, ID string
+	Trail            string // directory of the trail, new
 	LogOut, LogErr   bool   // capture the stream
 	ConsoleSocket    string // where the terminal's master goes
 }
@@ -54,7 +58,15 @@ func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Std
 		return err
 	}
 	defer lock.Close()
-	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id}
+	trail, err := s.host.newTrail(s.id)
+	if err != nil {
+		return err
+	}
+	made := State{Status: Created, Made: time.Now().UTC(), Trail: trail}
+	if err := s.writeState(&made); err != nil {
+		return err
+	}
+	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id, Trail: trail}
 	var console *consoleDoor
 	if spec.Terminal {
 		if told.ConsoleSocket = io.ConsoleSocket; told.ConsoleSocket == "" {
@@ -82,6 +94,51 @@ func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Std
 		io.Console(master)
 	}
 	return nil
+}
+
+// newTrail reserves the directory of a new trail: the sandbox's name, and a number behind it where
+// an earlier sandbox of that name left its own.
+func (h *Host) newTrail(id string) (string, error) {
+	for n := 1; n <= maxNamesakes; n++ {
+		dir := filepath.Join(h.config.Trails, id)
+		if n > 1 {
+			dir = fmt.Sprintf("%s.%d", dir, n)
+		}
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", errs.Wrap(err, "sandbox %s: trail", id)
+		}
+	}
+	return "", errs.New(errs.TooLarge, "sandbox %s: %d trails of that name in %s", id, maxNamesakes,
+		h.config.Trails)
+}
+
+// FindTrail returns the directory of the latest trail of a sandbox of that name; kind NotFound.
+func (h *Host) FindTrail(id string) (string, error) {
+	if !idForm.MatchString(id) {
+		return "", errs.New(errs.Invalid, "sandbox id %q is not of the form %s", id, idForm)
+	}
+	if st, err := h.handle(id).readState(); err == nil && st.Trail != "" {
+		return st.Trail, nil
+	}
+	latest, found := "", false
+	for n := 1; n <= maxNamesakes; n++ {
+		dir := filepath.Join(h.config.Trails, id)
+		if n > 1 {
+			dir = fmt.Sprintf("%s.%d", dir, n)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			break
+		}
+		latest, found = dir, true
+	}
+	if !found {
+		return "", errs.New(errs.NotFound, "no trail of %s in %s", id, h.config.Trails)
+	}
+	return latest, nil
 }
 
 // spawn starts the supervisor process. The channel is closed when it has ended.

@@ -10,6 +10,8 @@ const (
 	maxArgs, maxEnv = 4096, 4096
 	// maxVolumes and maxPorts bound what one sandbox shows of the host and shows to it.
 	maxVolumes, maxPorts = 64, 64
+	// maxNamesakes bounds the trails kept under one name: a job that runs hourly for eleven years.
+	maxNamesakes = 100_000
 	// ringBytes is the room for records between kernel and collector: at 100 bytes each it holds
 	// 40,000, some tens of milliseconds of the fullest audit, so that the collector's own pauses are
 	// not the program's.

@@ -38,7 +38,7 @@ func (s *Sandbox) recover() error {
 	}
 	const reason = "its supervisor died"
 	if _, err := os.Stat(s.file(ringFile)); err == nil {
-		if err := s.recoverTrail(reason); err != nil {
+		if err := s.recoverTrail(st.Trail, reason); err != nil {
 			return err
 		}
 	}
@@ -48,12 +48,12 @@ func (s *Sandbox) recover() error {
 	return s.writeState(&st)
 }
 
-func (s *Sandbox) recoverTrail(reason string) error {
+func (s *Sandbox) recoverTrail(dir, reason string) error {
 	key, err := trail.LoadKey(filepath.Join(s.host.config.Root, "audit.key"))
 	if err != nil {
 		return err
 	}
-	return trail.Recover(trail.Config{Dir: s.Trail(), Sandbox: s.id, Key: key}, s.file(ringFile), reason,
+	return trail.Recover(trail.Config{Dir: dir, Sandbox: s.id, Key: key}, s.file(ringFile), reason,
 		exitKilled)
 }
 

@@ -70,11 +70,14 @@ func inside(words []string) int {
 		fmt.Println(os.Getuid(), os.Getgid(), cwd, name, os.Getenv("GREETING"))
 	case "stay":
 		fmt.Println("up")
-		select {}
+		for {
+			_ = syscall.Pause()
+		}
 	case "count":
+		ticks := time.NewTicker(10 * time.Millisecond)
 		for i := 0; ; i++ {
 			fmt.Println(i)
-			time.Sleep(10 * time.Millisecond)
+			<-ticks.C
 		}
 	}
 	return 0

@@ -34,9 +34,6 @@ type Sandbox struct {
 // ID is the sandbox's name.
 func (s *Sandbox) ID() string { return s.id }
 
-// Trail is the directory of its audit trail.
-func (s *Sandbox) Trail() string { return filepath.Join(s.host.config.Trails, s.id) }
-
 // Supervisor is the pid of the process that lives as long as the sandbox and exits with its code;
 // 0 where another process started it.
 func (s *Sandbox) Supervisor() int { return s.pid }

@@ -125,7 +125,7 @@ func (v *supervisor) live(line string, up func()) (code int, err error) {
 // boot takes every step up to the birth record.
 func (v *supervisor) boot(told *order) error {
 	v.state = State{Status: Created, Supervisor: os.Getpid(), Made: time.Now().UTC(),
-		Trail: v.s.Trail()}
+		Trail: told.Trail}
 	for _, step := range [...]func(*order) error{
 		v.capture, v.compile, v.openTrail, v.boundary, v.listen, v.ignite,
 	} {
