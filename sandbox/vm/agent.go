@@ -1,0 +1,302 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"surety/base/errs"
+)
+
+// wireName is what the guest's kernel calls its only network interface.
+const wireName = "eth0"
+
+// imageDisk is the read-only disk that the image comes on.
+const imageDisk = "/dev/vda"
+
+// agent serves the host's calls. Each call has a goroutine, ended by its answer.
+type agent struct {
+	inside  Inside
+	wire    string
+	control *port
+	streams *streams
+
+	mu        sync.Mutex
+	box       Box
+	processes map[uint32]*process
+	end       chan struct{} // closed by the host's call to end
+	ending    sync.Once
+}
+
+// process is one started from outside.
+type process struct {
+	done chan struct{} // closed when exit and err are there
+	exit Exit
+	err  error
+}
+
+// agentMain is the whole life of the agent. It ends with the host's word or with the control port.
+func agentMain(words []string, inside Inside) int {
+	a := &agent{inside: inside, processes: map[uint32]*process{}, end: make(chan struct{})}
+	if hasWire(words) {
+		a.wire = wireName
+	}
+	if err := a.open(); err != nil {
+		fmt.Fprintln(os.Stderr, "surety: agent:", err)
+		return 1
+	}
+	go func() { _ = a.streams.serve() }() // ends with the machine
+	broken := make(chan error, 1)
+	go func() { broken <- a.serve() }()
+	select {
+	case <-a.end:
+	case err := <-broken:
+		fmt.Fprintln(os.Stderr, "surety: agent:", err)
+	}
+	if err := a.close(); err != nil {
+		fmt.Fprintln(os.Stderr, "surety: agent:", err)
+	}
+	return 0
+}
+
+// open opens the ports. The hello on the control port comes last: the host asks from then on.
+func (a *agent) open() error {
+	stdio, err := openPort(stdioPort)
+	if err != nil {
+		return err
+	}
+	a.streams = newStreams(stdio)
+	a.control, err = openPort(controlPort)
+	return err
+}
+
+// serve reads calls until the port ends.
+func (a *agent) serve() error {
+	for {
+		m, err := readMessage(a.control.file)
+		if err != nil {
+			return err
+		}
+		var what call
+		if err := json.Unmarshal(m.payload, &what); err != nil || m.kind != request {
+			return errs.New(errs.Corrupt, "a message of kind %d that is no call", m.kind)
+		}
+		go a.reply(m.id, what)
+	}
+}
+
+// reply carries out one call and answers it.
+func (a *agent) reply(id uint32, what call) {
+	result, err := a.perform(context.Background(), what)
+	if err != nil {
+		err = a.control.sendJSON(failure, id, complaint{Kind: errs.KindOf(err), Text: err.Error()})
+	} else {
+		err = a.control.sendJSON(answer, id, result)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "surety: agent: answer:", err)
+	}
+	if what.Op == opEnd {
+		a.ending.Do(func() { close(a.end) })
+	}
+}
+
+func (a *agent) perform(ctx context.Context, what call) (outcome, error) {
+	switch what.Op {
+	case opCreate:
+		return outcome{}, a.create(ctx, what)
+	case opEnd:
+		return outcome{}, nil
+	}
+	a.mu.Lock()
+	box := a.box
+	a.mu.Unlock()
+	if box == nil {
+		return outcome{}, errs.New(errs.Refused, "%s: there is no sandbox yet", what.Op)
+	}
+	switch what.Op {
+	case opStart:
+		return outcome{}, box.Start(ctx)
+	case opWait:
+		exit, err := box.Wait(ctx)
+		return outcome{Exit: exit}, err
+	case opExec:
+		return outcome{}, a.exec(ctx, box, what)
+	case opJoin:
+		return a.join(ctx, what.Process)
+	case opKill:
+		return outcome{}, box.Kill(ctx, what.Signal, what.All)
+	case opCall:
+		body, err := box.Call(ctx, what.Order)
+		return outcome{Body: body}, err
+	case opTrace:
+		return outcome{}, box.SetTrace(what.Trace)
+	case opName:
+		return outcome{}, box.SetName(what.Addr, what.Name, what.Until)
+	}
+	return outcome{}, errs.New(errs.Invalid, "no call is named %q", what.Op)
+}
+
+// create measures the image and boots the sandbox.
+func (a *agent) create(ctx context.Context, what call) error {
+	var image *os.File
+	if what.Bytes > 0 {
+		var err error
+		if image, err = measure(imageDisk, what.Bytes, what.Digest); err != nil {
+			return err
+		}
+	}
+	streams, err := a.plug(0)
+	if err != nil {
+		return err
+	}
+	box, err := a.inside.Create(ctx, what.Order, image, a.wire, streams)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.box = box
+	return nil
+}
+
+// exec starts a process and returns when its streams are open.
+func (a *agent) exec(ctx context.Context, box Box, what call) error {
+	a.mu.Lock()
+	if n := len(a.processes); n >= maxProcesses {
+		a.mu.Unlock()
+		return errs.New(errs.Busy, "%d processes started from outside are running, limit %d", n,
+			maxProcesses)
+	}
+	p := &process{done: make(chan struct{})}
+	a.processes[what.Process] = p
+	a.mu.Unlock()
+	streams, err := a.plug(what.Process)
+	if err != nil {
+		a.forget(what.Process)
+		return err
+	}
+	go func() {
+		p.exit.Code, p.err = box.Exec(ctx, what.Order, streams)
+		close(p.done)
+	}()
+	return nil
+}
+
+// join waits for a process; whoever asks first learns how it ended.
+func (a *agent) join(ctx context.Context, number uint32) (outcome, error) {
+	a.mu.Lock()
+	p := a.processes[number]
+	a.mu.Unlock()
+	if p == nil {
+		return outcome{}, errs.New(errs.NotFound, "process %d was not started from outside", number)
+	}
+	defer a.forget(number)
+	select {
+	case <-p.done:
+		return outcome{Exit: p.exit}, p.err
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	}
+}
+
+func (a *agent) forget(number uint32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.processes, number)
+}
+
+// plug makes the three pipes of a process and moves bytes between them and the port. What moves
+// them ends with the pipes' other ends.
+func (a *agent) plug(number uint32) (Streams, error) {
+	var s Streams
+	in, err := a.streams.reader(streamID(number, 0))
+	if err != nil {
+		return s, err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		_ = in.Close()
+		return s, errs.Wrap(err, "standard input")
+	}
+	s.Stdin = read
+	go func() {
+		_, _ = io.Copy(write, in) // ends with either end
+		_ = write.Close()
+		_ = in.Close()
+	}()
+	for i, file := range [...]**os.File{&s.Stdout, &s.Stderr} {
+		out, err := a.streams.writer(streamID(number, i+1))
+		if err != nil {
+			return s, err
+		}
+		read, write, err := os.Pipe()
+		if err != nil {
+			return s, errs.Wrap(err, "standard output")
+		}
+		*file = write
+		go func() {
+			_, _ = io.Copy(out, read) // likewise
+			_ = out.Close()
+			_ = read.Close()
+		}()
+	}
+	return s, nil
+}
+
+// close ends the sandbox.
+func (a *agent) close() error {
+	a.mu.Lock()
+	box := a.box
+	a.mu.Unlock()
+	if box == nil {
+		return nil
+	}
+	return box.Close()
+}
+
+// measure copies the first size bytes of a disk into a memory file, seals it and returns it if its
+// SHA-256 is the wanted one. Errors: Corrupt where it is not: nothing of it is ever run.
+func measure(disk string, size int64, want []byte) (*os.File, error) {
+	if size > maxImage {
+		return nil, errs.New(errs.TooLarge, "image of %d bytes, limit %d", size, int64(maxImage))
+	}
+	from, err := os.Open(disk)
+	if err != nil {
+		return nil, errs.Wrap(err, "image")
+	}
+	defer from.Close()
+	fd, err := unix.MemfdCreate("image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, errs.Wrap(err, "image: memory file")
+	}
+	image := os.NewFile(uintptr(fd), "image")
+	sum := sha256.New()
+	buf := make([]byte, 1<<20)
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(image, sum)},
+		struct{ io.Reader }{io.LimitReader(from, size)}, buf)
+	// The disk's pages would otherwise stay, besides the copy. It is advice: an error changes nothing.
+	_ = unix.Fadvise(int(from.Fd()), 0, 0, unix.FADV_DONTNEED)
+	switch got := sum.Sum(nil); {
+	case err != nil:
+		err = errs.Wrap(err, "image")
+	case n != size:
+		err = errs.New(errs.Corrupt, "image: the disk holds %d bytes, not %d", n, size)
+	case !bytes.Equal(got, want):
+		err = errs.New(errs.Corrupt, "image: its SHA-256 is %x, not %x", got, want)
+	default:
+		err = seal(image)
+	}
+	if err != nil {
+		_ = image.Close()
+		return nil, err
+	}
+	return image, nil
+}
