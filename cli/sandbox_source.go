@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"surety/base/errs"
+	"surety/sandbox/image"
+	"surety/sandbox/oci"
 	"surety/sandbox/runtime"
 )
 
@@ -13,7 +15,7 @@ import (
 var sourceKinds = [...]string{"dir", "binary", "layout", "tar", "bundle", "image"}
 
 // fillSource sets the root of spec, and what the source itself says of how to run it. The command,
-// where there is one, replaces what an image runs and are the arguments of a binary.
+// where there is one, replaces what an image runs and is the arguments of a binary.
 func fillSource(h *hosted, spec *runtime.Spec, source string, command []string) error {
 	kind, rest := splitSource(source)
 	if kind == "" {
@@ -22,8 +24,10 @@ func fillSource(h *hosted, spec *runtime.Spec, source string, command []string) 
 	switch kind {
 	case "dir":
 		return fromDirectory(spec, rest, command)
+	case "bundle":
+		return fromBundle(spec, rest, command)
 	}
-	return errs.New(errs.Invalid, "source %q: kind %q", source, kind)
+	return fromImage(h, spec, kind, rest, command)
 }
 
 // splitSource takes a known word off the front.
@@ -43,11 +47,11 @@ func detectSource(source string) string {
 	case err != nil:
 		return "image"
 	case !info.IsDir():
-		return "binary"
-	case exists(filepath.Join(source, "config.json")):
-		return "bundle"
+		return "file"
 	case exists(filepath.Join(source, "oci-layout")):
 		return "layout"
+	case exists(filepath.Join(source, "config.json")):
+		return "bundle"
 	}
 	return "dir"
 }
@@ -68,6 +72,85 @@ func fromDirectory(spec *runtime.Spec, source string, command []string) error {
 	}
 	spec.Root.Dir, spec.Args = dir, command
 	return nil
+}
+
+// fromBundle takes what an OCI bundle says; flags of run that say more are added to it.
+func fromBundle(spec *runtime.Spec, source string, command []string) error {
+	if len(command) > 0 {
+		return errs.New(errs.Invalid, "bundle %s says itself what to run", source)
+	}
+	bundle, err := oci.ReadBundle(source, spec.ID)
+	if err != nil {
+		return err
+	}
+	bundle.Learn, bundle.Class = spec.Learn, spec.Class
+	*spec = *bundle
+	return nil
+}
+
+// fromImage takes an image of the store, adding it first where it is not one yet.
+func fromImage(h *hosted, spec *runtime.Spec, kind, source string, command []string) error {
+	store, err := image.Open(h.root)
+	if err != nil {
+		return err
+	}
+	found, err := findImage(h, store, kind, source)
+	if err != nil {
+		return err
+	}
+	spec.Root = runtime.Root{Image: found.Path, Digest: found.Digest}
+	c := &found.Config
+	spec.Args = append(append([]string{}, c.Entrypoint...), c.Cmd...)
+	if len(command) > 0 {
+		spec.Args = append(append([]string{}, c.Entrypoint...), command...)
+	}
+	if len(spec.Args) == 0 {
+		return errs.New(errs.Invalid, "image %s does not say what to run: add -- COMMAND", source)
+	}
+	spec.Env, spec.Cwd = c.Env, c.WorkDir
+	if c.User == "" {
+		return nil
+	}
+	contents, err := image.Read(found)
+	if err != nil {
+		return err
+	}
+	defer contents.Close() // nothing was written
+	user, err := contents.User(c.User)
+	spec.User = runtime.User{UID: user.UID, GID: user.GID, Groups: user.Groups}
+	return err
+}
+
+// findImage is the image that a source names, made now where the store has none.
+func findImage(h *hosted, store *image.Store, kind, source string) (image.Image, error) {
+	from := image.Source{Where: source}
+	switch kind {
+	case "image":
+		found, err := store.Find(source)
+		if err == nil || !errs.Is(err, errs.NotFound) {
+			return found, err
+		}
+		from.Kind = image.Registry
+	case "layout":
+		from.Kind = image.Layout
+	case "tar":
+		from.Kind = image.Archive
+	case "binary":
+		from.Kind = image.Program
+	default:
+		detected, err := image.Detect(source)
+		if err != nil {
+			return image.Image{}, err
+		}
+		from = detected
+	}
+	name := source
+	if from.Kind != image.Registry {
+		if whole, err := absolute(source); err == nil {
+			name = whole
+		}
+	}
+	return store.Add(h.Context(), from, name)
 }
 
 // absolute is a path from the root, without links on the way.
