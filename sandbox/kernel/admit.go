@@ -70,8 +70,8 @@ func sinkOf(t *kernel.Task) *sink {
 	return nil
 }
 
-// kill ends t's process before it runs another instruction.
-func kill(t *kernel.Task) {
+// end ends t's process before it runs another instruction.
+func end(t *kernel.Task) {
 	_ = t.Kernel().SendExternalSignalThreadGroup(t.ThreadGroup(),
 		&linux.SignalInfo{Signo: int32(linux.SIGKILL), Code: linux.SI_KERNEL})
 	// The signal is seen at the next entry to the kernel; at address zero there is no instruction
@@ -88,7 +88,7 @@ type admission struct {
 func (a *admission) TaskWork(t *kernel.Task) {
 	s := sinkOf(t)
 	if s == nil {
-		kill(t)
+		end(t)
 		return
 	}
 	s.pass()
@@ -99,7 +99,7 @@ func (a *admission) TaskWork(t *kernel.Task) {
 		return
 	}
 	if err := s.admit(t); err != nil {
-		kill(t)
+		end(t)
 	}
 }
 
@@ -224,12 +224,12 @@ func (l *loaded) TaskWork(t *kernel.Task) {
 	}
 	file := t.MemoryManager().Executable()
 	if file == nil {
-		kill(t)
+		end(t)
 		return
 	}
 	defer file.DecRef(t)
 	if identify(file) != l.program || mapped(t) != l.loader {
-		kill(t)
+		end(t)
 	}
 }
 

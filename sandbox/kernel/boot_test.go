@@ -9,7 +9,7 @@ import (
 )
 
 func TestBirthComesFirstAndTheProgramAfterIt(t *testing.T) {
-	b := boot(t, plan{args: []string{"hello"}})
+	b := boot(t, plan{args: []string{"say hello"}})
 	status, out := b.run()
 	if status.ExitStatus() != 0 || out != "hello\n" {
 		t.Fatalf("status %d, output %q, records %v", status.ExitStatus(), out, kinds(b.all()))

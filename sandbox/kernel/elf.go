@@ -39,7 +39,8 @@ func loaderOf(ctx context.Context, file *vfs.FileDescription) (string, error) {
 			return "", linuxerr.ENOEXEC
 		}
 		text := make([]byte, segment.Filesz)
-		if _, err := file.ReadFull(ctx, usermem.BytesIOSequence(text), int64(segment.Off)); err != nil {
+		to := usermem.BytesIOSequence(text)
+		if _, err := file.ReadFull(ctx, to, int64(segment.Off)); err != nil {
 			return "", linuxerr.ENOEXEC
 		}
 		if i := bytes.IndexByte(text, 0); i >= 0 {

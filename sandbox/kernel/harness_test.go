@@ -8,16 +8,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/config"
 	"gvisor.dev/gvisor/runsc/container"
 	"gvisor.dev/gvisor/runsc/flag"
+	"gvisor.dev/gvisor/runsc/specutils"
 
 	"surety/sandbox"
 	"surety/sandbox/kernel"
@@ -52,6 +53,7 @@ type box struct {
 	records []sandbox.Record
 	chain   sandbox.Chain
 	broken  error
+	changed chan struct{} // closed and replaced when records come
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -66,7 +68,6 @@ type plan struct {
 	uid    uint32
 	net    string // "none" where empty
 	birth  sandbox.Birth
-	edit   func(*specs.Spec)
 }
 
 // needRoot ends a test that cannot make a sandbox here.
@@ -75,13 +76,21 @@ func needRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("sandboxes of these tests need root: gVisor's chroot and user mapping")
 	}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range build.Settings {
+			if s.Key == "CGO_ENABLED" && s.Value == "1" {
+				t.Skip("a sandbox's kernel is built without cgo: run with CGO_ENABLED=0")
+			}
+		}
+	}
 }
 
 // boot makes a sandbox, held before its program's first instruction.
 func boot(t *testing.T, p plan) *box {
 	t.Helper()
 	needRoot(t)
-	b := &box{t: t, dir: t.TempDir(), stop: make(chan struct{}), stopped: make(chan struct{})}
+	b := &box{t: t, dir: t.TempDir(), stop: make(chan struct{}), stopped: make(chan struct{}),
+		changed: make(chan struct{})}
 	b.root = filepath.Join(b.dir, "rootfs")
 	b.fill(p)
 	var err error
@@ -159,29 +168,30 @@ func (b *box) configure(p plan, initial string) {
 	b.conf = conf
 }
 
-func (b *box) spec(p plan) *specs.Spec {
-	s := &specs.Spec{
-		Version: "1.0.0",
-		Root:    &specs.Root{Path: b.root},
-		Process: &specs.Process{
-			Args: append([]string{probeName}, p.args...),
-			Cwd:  "/",
-			Env:  []string{"PATH=/", "GOMAXPROCS=2"},
-			User: specs.User{UID: p.uid, GID: p.uid},
-			Capabilities: &specs.LinuxCapabilities{Bounding: p.caps, Effective: p.caps,
-				Permitted: p.caps, Inheritable: p.caps},
-		},
-		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"},
-			{Destination: "/dev", Type: "dev", Source: "dev"},
-			{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs"}},
-		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: "pid"}, {Type: "mount"},
-			{Type: "network"}, {Type: "ipc"}, {Type: "uts"}}},
+// dict is an object of the bundle's JSON.
+type dict = map[string]any
+
+// bundle writes the runtime specification of the plan's container.
+func (b *box) bundle(p plan) {
+	b.t.Helper()
+	var namespaces []dict
+	for _, kind := range []string{"pid", "mount", "network", "ipc", "uts"} {
+		namespaces = append(namespaces, dict{"type": kind})
 	}
-	// The probe's argv[0] is not its path: gVisor looks the name up along PATH.
-	if p.edit != nil {
-		p.edit(s)
-	}
-	return s
+	mounts := []dict{{"destination": "/proc", "type": "proc", "source": "proc"},
+		{"destination": "/dev", "type": "dev", "source": "dev"},
+		{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}}
+	caps := dict{"bounding": p.caps, "effective": p.caps, "permitted": p.caps,
+		"inheritable": p.caps}
+	// The name of the program is not its path: gVisor looks it up along PATH.
+	process := dict{"args": append([]string{probeName}, p.args...), "cwd": "/",
+		"env":          []string{"PATH=/", "GOMAXPROCS=2"},
+		"user":         dict{"uid": p.uid, "gid": p.uid},
+		"capabilities": caps}
+	text, err := json.Marshal(dict{"ociVersion": "1.0.0", "root": dict{"path": b.root},
+		"process": process, "mounts": mounts, "linux": dict{"namespaces": namespaces}})
+	must(b.t, err)
+	must(b.t, os.WriteFile(filepath.Join(b.dir, "config.json"), text, 0o600))
 }
 
 // create boots gVisor. Its streams are the process's own while it is made.
@@ -191,10 +201,9 @@ func (b *box) create(p plan) {
 	out, err := os.OpenFile(filepath.Join(b.dir, "stdout"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	must(b.t, err)
 	b.stdout = out
-	spec := b.spec(p)
-	text, err := json.Marshal(spec)
+	b.bundle(p)
+	spec, err := specutils.ReadSpec(b.dir, b.conf)
 	must(b.t, err)
-	must(b.t, os.WriteFile(filepath.Join(b.dir, "config.json"), text, 0o600))
 	none, err := os.Open(os.DevNull)
 	must(b.t, err)
 	defer none.Close()
@@ -275,6 +284,8 @@ func (b *box) take(data []byte) {
 		b.records = append(b.records, r)
 		data = data[n+32:]
 	}
+	close(b.changed)
+	b.changed = make(chan struct{})
 }
 
 // all returns the records so far.
@@ -284,20 +295,25 @@ func (b *box) all() []sandbox.Record {
 	return append([]sandbox.Record(nil), b.records...)
 }
 
-// await returns the first record of the kind, once it is there.
+// await returns the first record that matches, once it is there.
 func (b *box) await(match func(*sandbox.Record) bool) sandbox.Record {
 	b.t.Helper()
-	until := time.Now().Add(20 * time.Second)
-	for time.Now().Before(until) {
+	late := time.After(30 * time.Second)
+	for {
+		b.mu.Lock()
+		changed := b.changed
+		b.mu.Unlock()
 		for _, r := range b.all() {
 			if match(&r) {
 				return r
 			}
 		}
-		unix.Nanosleep(&unix.Timespec{Nsec: 2e6}, nil)
+		select {
+		case <-changed:
+		case <-late:
+			b.t.Fatalf("no such record; have %v; output %q", kinds(b.all()), b.output())
+		}
 	}
-	b.t.Fatalf("no such record; have %v; output %q", kinds(b.all()), b.output())
-	return sandbox.Record{}
 }
 
 // run lets the program go and returns its wait status and what it wrote.

@@ -33,6 +33,9 @@ const (
 	// maxConfig bounds the policy inside the configuration that the host hands over.
 	maxConfig = 8 << 20
 
+	// maxBacklog bounds the connections that wait to be accepted, as gVisor does.
+	maxBacklog = 1024
+
 	// maxControl and maxVector bound what a message carries: gVisor's limits for sendmsg.
 	maxControl = 10 << 20
 	maxVector  = 1024

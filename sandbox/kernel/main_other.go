@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+
+	"golang.org/x/sys/unix"
 )
 
 // guard is empty: see Main.
@@ -24,5 +26,5 @@ const noSysno = 0xffff
 // pass it by.
 func Main() {
 	fmt.Fprintf(os.Stderr, "surety: sandboxes need x86-64; this is %s\n", runtime.GOARCH)
-	os.Exit(1)
+	unix.Exit(1)
 }

@@ -5,7 +5,6 @@ package kernel
 import (
 	"encoding/binary"
 	"net/netip"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
@@ -17,7 +16,6 @@ import (
 	slinux "gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
-	"surety/base/clock"
 	"surety/sandbox"
 )
 
@@ -103,8 +101,7 @@ func (c *call) inet(kind sandbox.Kind, act sandbox.NetAct, p *plug, at netip.Add
 	rec := c.record(kind)
 	rec.Addr, rec.Proto = at, p.proto()
 	if act != sandbox.Bind {
-		now := clock.Instant(time.Now().UnixNano())
-		rec.Text = c.ring.NameOf(at.Addr(), now)
+		rec.Text = c.ring.NameOf(at.Addr(), c.clock.Now())
 	}
 	return c.decide(&rec, c.policy.Net(act, rec.Proto, at, rec.Text))
 }

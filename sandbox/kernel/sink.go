@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/context"
@@ -15,10 +14,10 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/seccheck"
 	pb "gvisor.dev/gvisor/pkg/sentry/seccheck/points/points_go_proto"
 
-	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox"
 	"surety/sandbox/ring"
+	"surety/sys/wallclock"
 )
 
 // sink is the policy, the way out for records, and what ties them to one sandbox. It exists once,
@@ -28,6 +27,8 @@ type sink struct {
 	ring    *ring.Ring
 	out     *ring.Producer
 	policy  *sandbox.Compiled
+	denied  []string // patterns of the policy's rules that deny files
+	clock   wallclock.Clock
 	birth   string // the first record's text
 	restore bool   // the sandbox comes from a snapshot
 	digests digests
@@ -80,7 +81,7 @@ func newSink(config map[string]any, end *fd.FD) (*sink, error) {
 	if err := json.Unmarshal([]byte(text), &set); err != nil {
 		return nil, errs.As(errs.Invalid, err, op)
 	}
-	policy, err := set.compile()
+	policy, denied, err := set.compile()
 	if err != nil {
 		return nil, errs.Wrap(err, op)
 	}
@@ -97,7 +98,7 @@ func newSink(config map[string]any, end *fd.FD) (*sink, error) {
 		return nil, errs.Wrap(err, op)
 	}
 	s := &sink{ring: memory, out: ring.NewProducer(memory, patience), policy: policy,
-		birth: string(birth), restore: set.Birth.Snapshot != "", digests: newDigests()}
+		denied: denied, clock: wallclock.System(), birth: string(birth), restore: set.Birth.Snapshot != "", digests: newDigests()}
 	if s.restore {
 		s.begin(sandbox.KindRestore)
 	}
@@ -159,7 +160,7 @@ func (s *sink) ExitNotifyParent(_ context.Context, _ seccheck.FieldSet,
 
 // write writes a record, or ends the sandbox.
 func (s *sink) write(rec *sandbox.Record) {
-	rec.At = clock.Instant(time.Now().UnixNano())
+	rec.At = s.clock.Now()
 	if err := s.out.Write(rec); err != nil {
 		s.die(err)
 	}
