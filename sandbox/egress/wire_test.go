@@ -165,3 +165,14 @@ func readAll(t testing.TB, conn net.Conn) string {
 	}
 	return string(data)
 }
+
+// toOne is a way out on which every TCP connection but the name server's leads to one address.
+func toOne(server netip.AddrPort, at net.Addr) func(context.Context, string, netip.AddrPort) (net.Conn,
+	error) {
+	return func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+		if to != server {
+			to = netip.MustParseAddrPort(at.String())
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to.String())
+	}
+}
