@@ -9,6 +9,7 @@ import (
 
 	"surety/base/errs"
 	"surety/node"
+	"surety/sandbox/vm"
 	"surety/sys/presence"
 	"surety/sys/probe"
 	"surety/sys/wallclock"
@@ -18,9 +19,11 @@ func doctorCommand(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at this machine before it is trusted with money",
-		Long: `Looks at the data directory, the disk's sync time, the clock, the addresses, memory and limits,
-and says of each whether it is ok, works at a cost (warn), or is missing. Exits with status 1 where
-something is missing. It writes one small file into the data directory's disk and removes it.
+		Long: `Looks at the data directory, the disk's sync time, the clock, the addresses, memory and limits, and
+at what sandboxes need, and says of each whether it is ok, works at a cost (warn), or is missing.
+Exits with status 1 where something is missing. It writes one small file into the data directory's
+disk and removes it; for virtual machines it lets a guest of a few instructions prove that the
+hardware runs one, for at most two seconds.
 
 With --all it also shows devices that parts of a later release will use. With -o json it is a list
 of {name, state, seen, cost}.`,
@@ -31,12 +34,12 @@ of {name, state, seen, cost}.`,
 	}
 	from := configFlags(env, c.Flags(), shortcut{"data-dir", "data_dir"})
 	all := c.Flags().Bool("all", false, "also show what no installed part needs yet")
-	return verb(env, c, func(_ context.Context, env *Env, _ []string) error {
+	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
 		effective, err := from.load()
 		if err != nil {
 			return err
 		}
-		findings := examine(effective)
+		findings := examine(ctx, effective)
 		if *all {
 			findings = append(findings, devices()...)
 		}
@@ -44,8 +47,11 @@ of {name, state, seen, cost}.`,
 	})
 }
 
-// examine runs the probes of what this release needs.
-func examine(config *node.Effective) []probe.Finding {
+// examine runs the probes of what this release needs. That of virtual machines waits for a guest,
+// and runs beside the others.
+func examine(ctx context.Context, config *node.Effective) []probe.Finding {
+	machines := make(chan probe.Finding, 1)
+	go func() { machines <- machineFinding(vm.Probe(ctx, "")) }()
 	clock := wallclock.System()
 	record, err := presence.Find(config.DataDir)
 	running := err == nil
@@ -60,7 +66,21 @@ func examine(config *node.Effective) []probe.Finding {
 	if config.Ledger.Address != "" {
 		findings = append(findings, probe.Port("ledger", config.Ledger.Address, running))
 	}
-	return append(findings, probe.OpenFiles(), probe.Memory(), probe.Kernel())
+	return append(findings, probe.OpenFiles(), probe.Memory(), probe.Kernel(), probe.Systrap(),
+		probe.ControlGroups(), probe.UserNamespaces(), probe.Rootless(), probe.Tun(), <-machines)
+}
+
+// machineFinding says what the machine can do for sandboxes of class vm.
+func machineFinding(r vm.Report) probe.Finding {
+	finding := probe.Finding{Name: "sandboxes of class vm", State: probe.OK, Seen: r.String()}
+	switch {
+	case r.Missing != "":
+		finding.State, finding.Cost = probe.Warn, "no sandboxes of class vm; those of class sentry run"
+	case !r.KVM:
+		finding.State = probe.Warn
+		finding.Cost = "sandboxes of class vm only by software emulation, slow, where it is asked for"
+	}
+	return finding
 }
 
 // nodeFinding says whether a node runs in the directory; either is ok.
@@ -76,7 +96,6 @@ func nodeFinding(dataDir string, record presence.Record, running bool) probe.Fin
 // devices are what later parts will use.
 func devices() []probe.Finding {
 	return []probe.Finding{
-		probe.Device("virtual machines", "/dev/kvm", "containers with a kernel of their own"),
 		probe.Device("AMD SEV-SNP", "/dev/sev-guest", "enclaves on AMD processors"),
 		probe.Device("Intel TDX", "/dev/tdx_guest", "enclaves on Intel processors"),
 		probe.Device("TPM", "/dev/tpmrm0", "measured boot as evidence"),

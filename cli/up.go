@@ -59,7 +59,7 @@ func up(ctx context.Context, env *Env, config node.Config) error {
 	clock := wallclock.System()
 	began := clock.Now()
 	n, err := node.Open(ctx, config, node.Deps{Log: log, Version: Version, Clock: clock,
-		Entropy: entropy.System()})
+		Entropy: entropy.System(), Program: env.Program})
 	if err != nil {
 		return err
 	}

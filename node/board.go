@@ -43,6 +43,7 @@ func (n *Node) board(ctx context.Context) *nodev1.Board {
 	}
 	b.Currency, b.Exponent = programme.Currency.Code, int32(programme.Currency.Exponent)
 	n.boardRates(b)
+	b.Sandboxes = []*nodev1.Sandbox{n.scorerBox()}
 	for _, part := range []struct {
 		name string
 		fill func(context.Context, *nodev1.Board) error

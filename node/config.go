@@ -17,6 +17,7 @@ type Config struct {
 	Lending   LendingConfig
 	Guard     GuardConfig
 	Evidence  EvidenceConfig
+	Sandbox   SandboxConfig
 	Access    AccessConfig
 	Log       LogConfig
 	Telemetry TelemetryConfig
@@ -73,6 +74,19 @@ type EvidenceConfig struct {
 	CheckpointInterval clock.Duration
 }
 
+// SandboxConfig is what is kept apart from the node, and how.
+type SandboxConfig struct {
+	Scorer string
+}
+
+// The values of SandboxConfig.Scorer.
+const (
+	ScorerAuto    = "auto"    // in a sandbox where the machine can, else in the node's process
+	ScorerSandbox = "sandbox" // in a sandbox; a node does not start without
+	ScorerProcess = "process" // in a process of its own, with nothing around it
+	ScorerOff     = "off"     // in the node's process
+)
+
 // AccessConfig is who is let in.
 type AccessConfig struct {
 	LoopbackOpen   bool
@@ -114,6 +128,7 @@ func Default() Config {
 			FailClosedAfter: 5 * clock.Minute,
 		},
 		Evidence: EvidenceConfig{Origin: "surety.local/log", CheckpointInterval: clock.Second},
+		Sandbox:  SandboxConfig{Scorer: ScorerAuto},
 		Access:   AccessConfig{LoopbackOpen: true},
 		Log:      LogConfig{Level: "info", Format: "text"},
 	}

@@ -29,16 +29,8 @@ import (
 	"surety/sys/telemetry"
 )
 
-const (
-	// headerTimeout bounds how long a caller may take to say what it wants.
-	headerTimeout = 10 * time.Second
-	// idleTimeout bounds how long a connection may say nothing.
-	idleTimeout = 2 * time.Minute
-	// doorGrace is how long requests under way may take after the node was asked to stop.
-	doorGrace = 5 * time.Second
-	// headerMax bounds a request's header in bytes.
-	headerMax = 64 << 10
-)
+// doorGrace is how long requests under way may take after the node was asked to stop.
+const doorGrace = 5 * time.Second
 
 // rules say who may call what. A procedure that is not here is refused.
 var rules = access.Rules{
@@ -101,11 +93,7 @@ func (n *Node) openDoor(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.server = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: headerMax}
-	n.server.Protocols = new(http.Protocols)
-	n.server.Protocols.SetHTTP1(true)
-	n.server.Protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
+	n.server = edge.NewServer(handler, n.log)
 	if n.config.HTTP.TLSCertificate != "" {
 		if n.door, err = n.secure(n.door); err != nil {
 			return err
@@ -226,7 +214,6 @@ func (n *Node) secure(door net.Listener) (net.Listener, error) {
 	if err != nil {
 		return door, errs.As(errs.Invalid, err, "http.tls_certificate")
 	}
-	n.server.Protocols.SetHTTP2(true)
 	return tls.NewListener(door, &tls.Config{Certificates: []tls.Certificate{pair},
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}}), nil
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	nodev1 "surety/api/node/v1"
 	"surety/base/clock"
 )
 
@@ -49,6 +50,36 @@ func (n *Node) measure() {
 			}
 			return 1
 		})
+	n.measureSandbox()
+}
+
+// measureSandbox shows the scorer's sandbox; all but the starts are zero where there is none.
+func (n *Node) measureSandbox() {
+	figure := func(of func(*nodev1.Sandbox) int64) func() int64 {
+		return func() int64 { return of(n.scorerBox()) }
+	}
+	n.registry.Watch("surety_sandbox_scorer_serving_bool",
+		"1 while the scorer's sandbox or process serves, 0 while it is started again",
+		figure(func(s *nodev1.Sandbox) int64 {
+			if s.Status == statusServing {
+				return 1
+			}
+			return 0
+		}))
+	n.registry.Watch("surety_sandbox_scorer_restarts_count", "starts of the scorer after the first",
+		figure(func(s *nodev1.Sandbox) int64 { return int64(s.Restarts) }))
+	n.registry.Watch("surety_sandbox_audit_records_count",
+		"audit records of the sandbox that serves",
+		figure(func(s *nodev1.Sandbox) int64 { return int64(s.Records) }))
+	n.registry.Watch("surety_sandbox_acts_refused_count",
+		"acts that the policy of the sandbox that serves has refused",
+		figure(func(s *nodev1.Sandbox) int64 { return int64(s.Refused) }))
+	n.registry.Watch("surety_sandbox_audit_unanchored_count",
+		"audit records that are newer than what the evidence log holds",
+		figure(func(s *nodev1.Sandbox) int64 { return int64(s.Records) - int64(s.AnchoredSeq) }))
+	n.registry.Watch("surety_sandbox_head_age_milliseconds",
+		"since the trail's head was last read; -1 for never",
+		figure(func(s *nodev1.Sandbox) int64 { return s.HeadAgeMillis }))
 }
 
 // guardFigures are the numbers of the guard's status.

@@ -57,6 +57,9 @@ type Deps struct {
 	Version string
 	Clock   wallclock.Clock
 	Entropy entropy.Source
+	// Program is the path of the surety program, which is started again as other processes; empty
+	// where there is none, and then every part runs in this process.
+	Program string
 }
 
 // Node is a composed node.
@@ -80,6 +83,8 @@ type Node struct {
 	finisher    *settlement.Finisher
 	calendar    *calendar
 	catalogue   origination.Catalogue
+	scoring     scoring
+	auditor     *auditor
 	originating *origination.Desk
 	servicing   *servicing.Desk
 	recovery    *recovery.Recovery
@@ -117,8 +122,8 @@ func Open(ctx context.Context, config Config, deps Deps) (*Node, error) {
 	if config.Limits.MemoryBytes > 0 {
 		debug.SetMemoryLimit(config.Limits.MemoryBytes)
 	}
-	for _, step := range []func(context.Context) error{n.openDirectory, n.openAccess, n.openStores,
-		n.openGuard, n.openDesks, n.resume, n.openFeeder, n.openDoor} {
+	for _, step := range []func(context.Context) error{n.openDirectory, n.openAccess,
+		n.openCatalogue, n.startScorer, n.openStores, n.openGuard, n.chooseScorer, n.openDesks, n.resume, n.openFeeder, n.openDoor} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -231,16 +236,18 @@ func (n *Node) openGuard(ctx context.Context) (err error) {
 	return err
 }
 
-func (n *Node) openDesks(ctx context.Context) (err error) {
+func (n *Node) openCatalogue(context.Context) (err error) {
 	var terms *lending.Product
 	if n.config.Lending.Product != "" {
 		if terms, err = readProduct(n.config.Lending.Product); err != nil {
 			return err
 		}
 	}
-	if n.catalogue, err = origination.NewCatalogue(terms); err != nil {
-		return err
-	}
+	n.catalogue, err = origination.NewCatalogue(terms)
+	return err
+}
+
+func (n *Node) openDesks(ctx context.Context) (err error) {
 	if n.config.Lending.Applications == "" && n.config.Lending.RatePerSecond == 0 {
 		n.config.Lending.DaysPerMinute = 0 // applications come from people, whose days are days
 	}
@@ -257,7 +264,7 @@ func (n *Node) openDesks(ctx context.Context) (err error) {
 	n.finisher = settlement.NewFinisher(n.records, n.log)
 	n.onClose("finisher", func() error { n.finisher.Close(); return nil })
 	n.originating = origination.New(origination.Deps{Store: n.records, Ledger: n.ledger,
-		Sealer: n.vault, Finisher: n.finisher, Catalogue: n.catalogue, Clock: n.deps.Clock,
+		Sealer: n.vault, Scorer: n.scoring.scorer, Finisher: n.finisher, Catalogue: n.catalogue, Clock: n.deps.Clock,
 		Idents: n.idents, Today: n.calendar.Today, MoneyOut: n.moneyOut, IdentityKey: identity,
 		Log: n.log, Decided: n.meter.decide, Paid: n.meter.pay})
 	n.servicing = servicing.New(servicing.Deps{Store: n.records, Ledger: n.ledger,
@@ -348,7 +355,7 @@ func (n *Node) background() []func(context.Context) {
 		{source: sourceGuard, read: verdictEntries(n.guard), wait: verdictWait(n.deps.Clock)},
 	}
 	parts := []func(context.Context){n.watch, n.calendar.run, n.stream.run, n.feeder.run,
-		n.recovery.Run}
+		n.recovery.Run, n.auditor.run}
 	for _, r := range relays {
 		r.log, r.clock, r.slog = n.evidence, n.deps.Clock, n.log
 		parts = append(parts, r.run)
@@ -425,6 +432,7 @@ func (n *Node) Lines() []string {
 		fmt.Sprintf("guard     %s, postings within %s, money-out closes after %s of silence",
 			n.config.Guard.Freeze, formatDuration(n.config.Guard.PostingDeadline),
 			formatDuration(n.config.Guard.FailClosedAfter)),
+		fmt.Sprintf("scorer    %s", n.scoring.describe()),
 		fmt.Sprintf("evidence  log of %d records, key %s", size, n.evidence.Key().Origin()),
 		fmt.Sprintf("console   http://%s/", n.door.Addr()),
 	}

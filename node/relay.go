@@ -84,6 +84,7 @@ const (
 	sourceLending = "lending.outbox"
 	sourceLedger  = "ledger.journal"
 	sourceGuard   = "guard.verdicts"
+	sourceSandbox = "sandbox.audit"
 )
 
 // eventEntries reads the lending service's outbox: the entry's payload is the event as stored.

@@ -85,6 +85,13 @@ func settings() []setting {
 		{"evidence.checkpoint_interval", "time between two signed checkpoints",
 			func(c *Config) value { return span(&c.Evidence.CheckpointInterval, "100ms", "1m") }},
 
+		{"sandbox.scorer",
+			"where credit models run: auto (a sandbox where the machine can, else this process), " +
+				"sandbox, process (a plain process of its own) or off (this process)",
+			func(c *Config) value {
+				return choice(&c.Sandbox.Scorer, ScorerAuto, ScorerSandbox, ScorerProcess, ScorerOff)
+			}},
+
 		{"access.loopback_open",
 			"let this machine's own user in without a token, on loopback alone",
 			func(c *Config) value { return toggle(&c.Access.LoopbackOpen) }},

@@ -190,7 +190,8 @@ func (s *evidenceService) step(ctx context.Context, prover *tlog.Prover, leaf *t
 	} else {
 		step.Payload = string(payload)
 	}
-	return step, nil
+	step.Audit, err = s.audit(ctx, leaf, payload)
+	return step, err
 }
 
 // summary says in a few words what a record's payload holds.
@@ -212,6 +213,8 @@ func summary(leaf *tlog.LeafAt, payload []byte) string {
 				10) + " records, root " + batch.Root.String()[:16]
 	case sourceGuard:
 		return guardSummary(payload)
+	case sourceSandbox:
+		return auditSummary(payload)
 	}
 	return ""
 }

@@ -19,7 +19,7 @@ const Name = "surety-scorer"
 func IsScorer(argv []string) bool { return len(argv) > 0 && path.Base(argv[0]) == Name }
 
 // Main serves asks from standard input until it ends, and returns the exit status.
-func Main() int {
+func Main([]string) int {
 	runtime.GOMAXPROCS(1) // one ask after another: more would only wait for each other
 	if err := Serve(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "surety-scorer:", err)

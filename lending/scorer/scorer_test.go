@@ -28,7 +28,7 @@ import (
 // TestMain is the scorer where a test started this binary as one.
 func TestMain(m *testing.M) {
 	if scorer.IsScorer(os.Args) {
-		os.Exit(scorer.Main())
+		os.Exit(scorer.Main(os.Args))
 	}
 	os.Exit(m.Run())
 }

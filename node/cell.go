@@ -1,0 +1,197 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"surety/base/errs"
+	"surety/base/ident"
+	"surety/lending/scorer"
+	"surety/sandbox"
+	"surety/sandbox/image"
+	"surety/sandbox/policyfile"
+	"surety/sandbox/runtime"
+)
+
+// cells are the sandboxes that the scorer runs in, one after the other.
+type cells struct {
+	node    *Node
+	host    *runtime.Host
+	program string // path of this program
+	link    string // to it, by the name of a scorer
+
+	once   sync.Once
+	image  image.Image
+	policy *sandbox.Policy
+	err    error // of making the two
+}
+
+const (
+	// cellProgram is the only file of a scorer's root file system.
+	cellProgram = "/" + scorer.Name
+
+	// cellUser is nobody, by Debian's number: the program owns nothing, inside or out.
+	cellUser = 65534
+
+	// cellEnd bounds how long a sandbox may take to end: its trail is closed and sealed by then.
+	cellEnd = 10 * time.Second
+)
+
+//go:embed scorer.policy.yaml
+var scorerPolicyText []byte
+
+// openCells opens where the node's sandboxes are kept; none is started.
+func (n *Node) openCells() (*cells, error) {
+	host, err := runtime.Open(runtime.Config{Root: n.path("sandbox"), Log: n.log})
+	if err != nil {
+		return nil, err
+	}
+	c := &cells{node: n, host: host, program: n.deps.Program, link: n.path("sandbox", scorer.Name)}
+	// The program is known inside by the name under which it is a scorer.
+	err = os.Symlink(c.program, c.link)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, errs.As(errs.Unavailable, err, "node.scorer")
+	}
+	n.auditor.host = host
+	return c, nil
+}
+
+// launch starts a sandbox with the scorer in it. It is a scorer.Launcher.
+func (c *cells) launch(ctx context.Context) (scorer.Process, error) {
+	c.once.Do(func() { c.err = c.prepare(ctx) })
+	if c.err != nil {
+		return nil, c.err
+	}
+	in, out, err := pipes()
+	if err != nil {
+		return nil, err
+	}
+	box, err := c.start(ctx, in[0], out[1])
+	err = errors.Join(err, in[0].Close(), out[1].Close())
+	if err != nil {
+		return nil, errors.Join(err, in[1].Close(), out[0].Close())
+	}
+	held := c.node.auditor.watch(ctx, box)
+	return &cell{box: box, in: in[1], out: out[0], watched: held, auditor: c.node.auditor}, nil
+}
+
+// prepare makes the image and the policy, which do not change while the node runs.
+func (c *cells) prepare(ctx context.Context) (err error) {
+	digest, err := programDigest(c.program)
+	if err != nil {
+		return err
+	}
+	if c.policy, err = scorerPolicy(digest); err != nil {
+		return err
+	}
+	store, err := image.Open(c.host.Root())
+	if err != nil {
+		return err
+	}
+	c.image, err = store.Add(ctx, image.Source{Kind: image.Program, Where: c.link}, "scorer")
+	return err
+}
+
+// programDigest is the SHA-256 of a file, as policies write it.
+func programDigest(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", errs.As(errs.Unavailable, err, "node.scorer")
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, file)
+	err = errors.Join(err, file.Close())
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), errs.As(errs.Unavailable, err, "node.scorer")
+}
+
+// start boots a sandbox and lets the scorer run.
+func (c *cells) start(ctx context.Context, in, out *os.File) (*runtime.Sandbox, error) {
+	box, err := c.host.Create(ctx, runtime.Spec{
+		ID: scorer.Name + "-" + c.node.idents.New().String(), Class: runtime.Sentry,
+		Root: runtime.Root{Image: c.image.Path, Digest: c.image.Digest},
+		Args: []string{cellProgram}, Cwd: "/", User: runtime.User{UID: cellUser, GID: cellUser},
+		Overlay: "none", Network: runtime.Network{Mode: "none"}, Policy: c.policy,
+		Labels: map[string]string{"part": "lending", "program": "scorer"},
+	}, runtime.Stdio{Stdin: in, Stdout: out, Attached: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := box.Start(ctx); err != nil {
+		return nil, errors.Join(err, endBox(box))
+	}
+	return box, nil
+}
+
+// endBox ends a sandbox and removes what it kept, but its trail.
+func endBox(box *runtime.Sandbox) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cellEnd)
+	defer cancel()
+	return errors.Join(box.Remove(ctx, true), box.Close())
+}
+
+// describe says in a few words which sandbox serves.
+func (c *cells) describe() string {
+	w := c.node.auditor.current()
+	if w == nil {
+		return "(starting)"
+	}
+	return w.describe()
+}
+
+// pipes returns two pipes, each as its reading and its writing end.
+func pipes() (in, out [2]*os.File, err error) {
+	if in[0], in[1], err = os.Pipe(); err != nil {
+		return in, out, errs.As(errs.Unavailable, err, "node.scorer")
+	}
+	if out[0], out[1], err = os.Pipe(); err != nil {
+		return in, out, errs.As(errs.Unavailable, errors.Join(err, in[0].Close(), in[1].Close()),
+			"node.scorer")
+	}
+	return in, out, nil
+}
+
+// cell is one sandbox with the scorer in it. It is a scorer.Process.
+type cell struct {
+	box     *runtime.Sandbox
+	in, out *os.File
+	watched *watched
+	auditor *auditor
+}
+
+func (c *cell) Read(p []byte) (int, error)  { return c.out.Read(p) }
+func (c *cell) Write(p []byte) (int, error) { return c.in.Write(p) }
+
+// Mark returns the sandbox and the newest audit record that was seen of it.
+func (c *cell) Mark() scorer.Mark {
+	return scorer.Mark{Sandbox: c.box.ID(), Seq: c.watched.seen.Load()}
+}
+
+// Trace stamps what follows. A trail that cannot be stamped is no reason to stop: it has the acts.
+func (c *cell) Trace(id ident.ID) { _ = c.box.SetTrace(id) }
+
+// Kill ends the sandbox, and has the end of its trail anchored.
+func (c *cell) Kill() {
+	_ = c.in.Close()
+	if err := errors.Join(c.auditor.end(c.watched), c.out.Close()); err != nil {
+		c.auditor.slog.Warn("a scorer's sandbox did not end well", "sandbox", c.box.ID(),
+			"error", err)
+	}
+}
+
+// scorerPolicy returns the scorer's policy with the one program it may run.
+func scorerPolicy(program string) (*sandbox.Policy, error) {
+	policy, err := policyfile.Parse(scorerPolicyText)
+	if err != nil {
+		return nil, errs.Wrap(err, "scorer.policy.yaml")
+	}
+	policy.Exec = append(policy.Exec, sandbox.ExecRule{Allow: program})
+	_, err = sandbox.Compile(policy)
+	return &policy, errs.Wrap(err, "scorer.policy.yaml")
+}
