@@ -9,7 +9,9 @@ import (
 
 	"surety/cli"
 	"surety/lending/scorer"
+	"surety/sandbox/escape"
 	"surety/sandbox/kernel"
+	"surety/sandbox/oci"
 	"surety/sandbox/runtime"
 )
 
@@ -25,6 +27,8 @@ var personas = [...]persona{
 	{kernel.Reexec, func([]string) int { kernel.Main(); return 1 }},
 	{runtime.IsSupervisor, runtime.SupervisorMain},
 	{scorer.IsScorer, scorer.Main},
+	{oci.IsRuntime, oci.Main},
+	{escape.IsAttempt, func(argv []string) int { return escape.Main(argv, os.LookupEnv) }},
 }
 
 func main() {

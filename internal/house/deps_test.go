@@ -123,7 +123,7 @@ var lattice = [...]row{
 		"sandbox/... console"},
 	{"cli", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
 		"sandbox/... node bench"},
-	{"cmd/surety", top, "cli sandbox/kernel sandbox/oci sandbox/runtime sandbox/vm"},
+	{"cmd/surety", top, "cli lending/scorer sandbox/kernel sandbox/oci sandbox/runtime sandbox/vm"},
 	{"e2e", tests, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
 		"sandbox/... cli node"},
 	{"internal/house", tests, ""},

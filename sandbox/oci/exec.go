@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -86,11 +87,24 @@ func (c *call) exec(ctx context.Context, args []string) (int, error) {
 	signal.Notify(signals)
 	defer signal.Stop(signals)
 	streams.Signals = signals
-	if os.Getenv(proxyMark) != "" {
-		ctx = context.WithoutCancel(ctx) // signals are the other process's
+	if os.Getenv(proxyMark) == "" {
+		return s.Exec(ctx, *p, streams)
 	}
-	return s.Exec(ctx, *p, streams)
+	word := os.NewFile(proxyWord, "word")
+	unix.CloseOnExec(proxyWord)
+	streams.Began = func() { _, _ = word.WriteString(proxyBegan) }
+	code, err := s.Exec(context.WithoutCancel(ctx), *p, streams) // signals are the other process's
+	if err != nil {
+		_, _ = word.WriteString(err.Error()) // lost where it has said that it began
+	}
+	return code, err
 }
+
+// A proxy says on descriptor proxyWord that the process inside runs, or why it does not.
+const (
+	proxyWord  = 3
+	proxyBegan = "began"
+)
 
 // wanted is the process to run: of the file, or of the command line.
 func (e *execution) wanted() (*runtime.Process, error) {
@@ -142,10 +156,29 @@ func (e *execution) spawnProxy() error {
 	if err != nil {
 		return errs.Wrap(err, "exec")
 	}
+	said, err := io.ReadAll(io.LimitReader(onlyFirst{ready}, maxWord))
+	if err != nil || string(said) != proxyBegan {
+		_ = cmd.Wait()
+		return errs.New(errs.Invalid, "%s", said)
+	}
 	if e.pidFile == "" {
 		return nil
 	}
 	return writePid(e.pidFile, cmd.Process.Pid)
+}
+
+// maxWord bounds what a proxy says.
+const maxWord = 4096
+
+// onlyFirst reads one message of a pipe: its writer keeps it open.
+type onlyFirst struct{ from *os.File }
+
+func (r onlyFirst) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if err != nil {
+		return n, err
+	}
+	return n, io.EOF
 }
 
 // terminal makes a terminal, sends its master side to the console socket and returns its slave.

@@ -32,6 +32,7 @@ type request struct {
 
 // answer is what it says.
 type answer struct {
+	Began    bool            `json:"began,omitempty"` // of exec: the process runs, the end follows
 	Kind     errs.Kind       `json:"kind,omitempty"`
 	Error    string          `json:"error,omitempty"`
 	ExitCode int             `json:"exit_code,omitempty"`
@@ -44,6 +45,12 @@ func throughDir(dir *os.File, path string) string {
 
 // ask sends one request and waits for its answer. The files are the caller's to close.
 func (s *Sandbox) ask(ctx context.Context, r request, files ...*os.File) (answer, error) {
+	return s.converse(ctx, r, nil, files...)
+}
+
+// converse is ask for a request with two answers: began is called after the first.
+func (s *Sandbox) converse(ctx context.Context, r request, began func(),
+	files ...*os.File) (answer, error) {
 	conn, err := dialUnix("unixpacket", s.file(controlFile))
 	if err != nil {
 		st, stateErr := s.State() // finishes what a dead supervisor left
@@ -63,20 +70,33 @@ func (s *Sandbox) ask(ctx context.Context, r request, files ...*os.File) (answer
 	if err := writeMessage(conn, content, files...); err != nil {
 		return answer{}, errs.Wrap(err, "sandbox %s: %s", s.id, r.Op)
 	}
-	content, _, err = readMessage(conn)
+	for {
+		a, err := s.hear(ctx, conn, r.Op)
+		if err != nil || !a.Began {
+			return a, err
+		}
+		if began != nil {
+			began()
+		}
+	}
+}
+
+// hear waits for one answer.
+func (s *Sandbox) hear(ctx context.Context, conn *net.UnixConn, op string) (answer, error) {
+	content, _, err := readMessage(conn)
 	if ctx.Err() != nil {
-		return answer{}, errs.As(errs.Canceled, ctx.Err(), "sandbox %s: %s", s.id, r.Op)
+		return answer{}, errs.As(errs.Canceled, ctx.Err(), "sandbox %s: %s", s.id, op)
 	}
 	if err != nil {
 		return answer{}, errs.As(errs.Unavailable, err, "sandbox %s: %s: its supervisor went away",
-			s.id, r.Op)
+			s.id, op)
 	}
 	var a answer
 	if err := json.Unmarshal(content, &a); err != nil {
-		return a, errs.As(errs.Internal, err, "sandbox %s: %s: answer", s.id, r.Op)
+		return a, errs.As(errs.Internal, err, "sandbox %s: %s: answer", s.id, op)
 	}
 	if a.Error != "" {
-		return a, errs.New(a.Kind, "sandbox %s: %s: %s", s.id, r.Op, a.Error)
+		return a, errs.New(a.Kind, "sandbox %s: %s: %s", s.id, op, a.Error)
 	}
 	return a, nil
 }

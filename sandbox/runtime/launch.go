@@ -30,8 +30,11 @@ type Stdio struct {
 	Stdin, Stdout, Stderr *os.File
 	Console               func(master *os.File)
 	ConsoleSocket         string
-	Attached              bool             // the sandbox ends when this process does
-	Signals               <-chan os.Signal // Exec alone: passed on to the process inside
+	Attached              bool // the sandbox ends when this process does
+
+	// Of Exec alone.
+	Signals <-chan os.Signal // passed on to the process inside
+	Began   func()           // called once it runs
 }
 
 // order is what a supervisor is told on its start, besides the spec.

@@ -115,7 +115,7 @@ func (s *Sandbox) Exec(ctx context.Context, p Process, io Stdio) (int, error) {
 		defer close(done)
 		go s.forward(r.Session, io.Signals, done)
 	}
-	a, err := s.ask(ctx, r, files...)
+	a, err := s.converse(ctx, r, io.Began, files...)
 	return a.ExitCode, err
 }
 

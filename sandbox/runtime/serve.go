@@ -190,6 +190,9 @@ func (v *supervisor) exec(r *request, files []*os.File, conn *net.UnixConn) (ans
 	}
 	v.enroll(r.Session, pid)
 	defer v.enroll(r.Session, 0)
+	if began, err := json.Marshal(answer{Began: true}); err == nil {
+		_ = writeMessage(conn, began) // who asked may be gone: outlive sees it
+	}
 	go v.outlive(conn, pid)
 	status, err := v.container.WaitPID(pid)
 	if err != nil {
