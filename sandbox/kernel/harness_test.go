@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if kernel.Reexec(os.Args) {
 		kernel.Main()
 	}
-	if len(os.Args) > 1 && os.Args[0] == probeName {
+	if len(os.Args) > 1 && filepath.Base(os.Args[0]) == probeName {
 		os.Exit(probe(os.Args[1:]))
 	}
 	os.Exit(m.Run())

@@ -18,6 +18,9 @@ import (
 // line, "ok", the name of the error, or what it read.
 func probe(acts []string) int {
 	for _, act := range acts {
+		if strings.HasPrefix(act, "/") {
+			continue // the name of a script we interpret
+		}
 		words := strings.Fields(act)
 		fn, ok := probes[words[0]]
 		if !ok {
@@ -197,6 +200,9 @@ func reopened(a []string) string {
 }
 
 func ran(a []string) string {
+	for i := range a {
+		a[i] = strings.ReplaceAll(a[i], ";", " ")
+	}
 	out, err := exec.Command(a[0], a[1:]...).CombinedOutput()
 	if err != nil {
 		return said(err) + string(out)
