@@ -221,7 +221,9 @@ func (v *auditView) release() error {
 }
 
 // recordFields describes the objects of show and follow.
-const recordFields = `With -o json one object a line: {seq, host, at, kind, verdict, rule, errno, done, session, cut,
+const recordFields = `
+
+With -o json one object a line: {seq, host, at, kind, verdict, rule, errno, done, session, cut,
 sysno, pid, tid, ppid, uid, trace, access, flags, mode, result, words, addr, proto, digest, comm,
 path, path2, args, text}. Fields that a record does not have are left out; rule is -1 for the
 policy's default.`
@@ -233,7 +235,7 @@ func auditShow(env *Env) *cobra.Command {
 		Long: `One line for each record, in the order they were written, times in UTC. A line that begins with !
 was refused, with ? would have been refused by an enforcing policy, and with * is of an operator's
 session; a number with h before it is a record of the host's. Several filters must all match. What
-is shown is not verified: see "surety sandbox audit verify". ` + recordFields,
+is shown is not verified: see "surety sandbox audit verify".` + recordFields,
 		Example: `  surety sandbox audit show web --verdict refuse
   surety sandbox audit show web --pid 12 --kind connect,send --addr 10.0.0.0/8
   surety sandbox audit show web --path '/etc/**' --from 2026-01-31T14:05:00Z
@@ -286,8 +288,8 @@ func auditFollow(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "follow NAME|PATH",
 		Short: "Show what a sandbox's program does, as it does it",
-		Long: `The last records that the filters select, and then each new one until the trail ends or the command
-is interrupted. Lines and objects are those of show. ` + recordFields,
+		Long: `The last records that the filters select, and then each new one until the trail ends or the
+command is interrupted. Lines and objects are those of show.` + recordFields,
 		Example: `  surety sandbox audit follow web
   surety sandbox audit follow web --verdict refuse,would-refuse --last 100`,
 		Args: exactArgs("NAME or PATH"),
@@ -380,9 +382,9 @@ func auditHeadCommand(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "head NAME|DIRECTORY",
 		Short: "Show how far a trail has got, to be noted elsewhere",
-		Long: `The last seal that is safely on the disk: one JSON object {sandbox, seq, head, seal}. Kept where this
-host cannot change it, it proves later that the trail was not written anew: give it to "surety
-sandbox audit verify --anchors". A node anchors the trails of its own sandboxes in its evidence log.`,
+		Long: `The last seal that is safely on the disk: one JSON object {sandbox, seq, head, seal}. Kept where
+this host cannot change it, it proves later that the trail was not written anew: give it to "surety
+sandbox audit verify --anchors". A node anchors its own sandboxes' trails in its evidence log.`,
 		Example: `  surety sandbox audit head web >> heads.json`,
 		Args:    exactArgs("NAME or DIRECTORY"),
 	}
