@@ -228,10 +228,10 @@ func judge(err error, u *unpacker, b blob) error {
 	}
 	cut := b.size >= 0 && u.packed.n != b.size
 	switch {
-	case u.packed.err != nil && (cut || b.digest == ""):
-		return errs.As(errs.Unavailable, u.packed.err, "at byte %d", u.packed.n)
 	case cut && u.packed.n > b.size:
 		return errs.New(errs.Invalid, "it has more than the %d bytes that its manifest says", b.size)
+	case u.packed.err != nil && (cut || b.digest == ""):
+		return errs.As(errs.Unavailable, u.packed.err, "at byte %d", u.packed.n)
 	case cut:
 		return errs.New(errs.Invalid, "it has %d bytes, its manifest says %d", u.packed.n, b.size)
 	case b.digest != "" && u.digest() != b.digest:

@@ -76,7 +76,7 @@ func (t *tree) put(e entry) error {
 	before := dir.Child(name)
 	both := before != nil && before.Is(erofs.Directory) && e.node.Is(erofs.Directory)
 	if _, ours := t.mine[here]; ours && !both {
-		return errs.New(errs.Invalid, "another entry is the same file, by way of a symbolic link")
+		return errs.New(errs.Invalid, "another entry needs the name, by way of a symbolic link")
 	}
 	t.mine[here] = struct{}{}
 	if both {
@@ -159,6 +159,7 @@ func (t *tree) find(names []string, make bool) (*erofs.Node, error) {
 			if err := at.Put(name, child); err != nil {
 				return nil, err
 			}
+			t.mine[slot{at, name}] = struct{}{} // so that nothing else takes the name, and the files
 		}
 		switch {
 		case child.Is(erofs.Directory):

@@ -30,18 +30,18 @@ func openRegistry(ctx context.Context, source Source) (*material, error) {
 	if err != nil {
 		return nil, registryError(err, "image.add: %s", ref)
 	}
-	m, err := resolve(ctx, &registry{puller: puller, repository: ref.Context()}, top.Descriptor, 0)
+	m, err := resolve(ctx, &repository{puller: puller, in: ref.Context()}, top.Descriptor, 0)
 	return m, errs.Wrap(err, "image.add: %s", ref)
 }
 
-// registry is a shelf: one repository.
-type registry struct {
-	puller     *remote.Puller
-	repository name.Repository
+// repository is a shelf: that of one name in a registry.
+type repository struct {
+	puller *remote.Puller
+	in     name.Repository
 }
 
-func (r *registry) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	ref := r.repository.Digest(d.Digest.String())
+func (r *repository) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	ref := r.in.Digest(d.Digest.String())
 	if d.MediaType.IsIndex() || d.MediaType.IsImage() {
 		got, err := r.puller.Get(ctx, ref)
 		if err != nil {

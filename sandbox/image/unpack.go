@@ -52,27 +52,28 @@ func (c *counter) Read(p []byte) (int, error) {
 }
 
 // newUnpacker looks at the first bytes of r for what it is compressed with: media types and file
-// names have been known to be wrong about it.
+// names have been known to be wrong about it. With an error it returns an unpacker too, for what it
+// has counted so far.
 func newUnpacker(r io.Reader, b bounds) (*unpacker, error) {
 	packed := &counter{r: r, sum: sha256.New()}
 	head := bufio.NewReaderSize(packed, copyBytes/8)
+	u := &unpacker{packed: packed, plain: head, diff: sha256.New(), bounds: b}
 	first, err := head.Peek(4)
 	if err != nil && err != io.EOF {
-		return nil, err
+		return u, err
 	}
-	u := &unpacker{packed: packed, plain: head, diff: sha256.New(), bounds: b}
 	switch {
 	case bytes.HasPrefix(first, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(head)
 		if err != nil {
-			return nil, errs.As(errs.Invalid, err, "gzip")
+			return u, errs.As(errs.Invalid, err, "gzip")
 		}
 		u.plain, u.decoder = z, z
 	case bytes.Equal(first, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(head, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
-			return nil, errs.As(errs.Invalid, err, "zstd")
+			return u, errs.As(errs.Invalid, err, "zstd")
 		}
 		u.plain, u.decoder = z, z.IOReadCloser()
 	}
