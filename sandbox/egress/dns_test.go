@@ -34,11 +34,14 @@ type stub struct {
 // start serves datagrams and streams at one port.
 func (s *stub) start(t testing.TB) netip.AddrPort {
 	t.Helper()
-	at := servePackets(t, func(q []byte) []byte { return s.answer(q, s.truncate) })
-	l, err := net.Listen("tcp", at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var at net.Addr
+	var l net.Listener
+	eventually(t, "a port free for both", func() (ok bool) {
+		at = servePackets(t, func(q []byte) []byte { return s.answer(q, s.truncate) })
+		var err error
+		l, err = net.Listen("tcp", at.String())
+		return err == nil
+	})
 	var done sync.WaitGroup
 	done.Go(func() {
 		for {
@@ -289,7 +292,6 @@ func TestNameRule(t *testing.T) {
 }
 
 func TestResolverFails(t *testing.T) {
-	var names noted
 	good := &stub{addresses: map[string][]string{"a.example.com": {"192.0.2.1"}}}
 	for _, row := range []struct {
 		name   string
@@ -304,7 +306,7 @@ func TestResolverFails(t *testing.T) {
 			"a.example.com": {"192.0.2.2"}}}, nil, 0, []string{"192.0.2.2"}},
 		{"a name that is not noted", good, errors.New("full"), dnsmessage.RCodeServerFailure, nil},
 	} {
-		names = noted{fail: row.fail}
+		names := noted{fail: row.fail}
 		first, second := row.first.start(t), good.start(t)
 		w := newWire(t, func(c *egress.Config) {
 			c.Names = names.set

@@ -239,15 +239,15 @@ func (g *Gateway) tune() {
 // the first two; an error of kind Unavailable where the link's other side went away, or Corrupt
 // where what came over it was no frames. It closes the gateway in any case.
 func (g *Gateway) Run(ctx context.Context) error {
-	if err := g.startResolver(); err != nil {
-		g.Close()
+	ended := make(chan error, 1)
+	err := g.startResolver()
+	if err != nil || !g.start(func() { ended <- g.device.read() }) {
+		closed := g.isClosing() // by another, before anything ran
+		if failed := g.Close(); closed {
+			return failed
+		}
 		return err
 	}
-	ended := make(chan error, 1)
-	if !g.start(func() { ended <- g.device.read() }) {
-		return errs.New(errs.Unavailable, "egress: the gateway is closed")
-	}
-	var err error
 	select {
 	case <-ctx.Done():
 	case <-g.closing:
@@ -262,6 +262,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	return err
 }
+
+// errClosed is what starting anything on a closed gateway gives.
+func errClosed() error { return errs.New(errs.Unavailable, "egress: the gateway is closed") }
 
 // start runs f as a task of the gateway, which Close waits for; false where it is closed.
 func (g *Gateway) start(f func()) bool {
@@ -282,6 +285,16 @@ func (g *Gateway) enter() bool {
 		g.tasks.Add(1)
 	}
 	return !g.closed
+}
+
+// isClosing reports whether Close has begun.
+func (g *Gateway) isClosing() bool {
+	select {
+	case <-g.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // hold has Close close c, unless it is released before; false where the gateway is closed.

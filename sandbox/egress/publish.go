@@ -66,7 +66,7 @@ func (g *Gateway) publishTCP(host netip.AddrPort, inside uint16) (netip.AddrPort
 	}
 	if !g.hold(l) || !g.start(func() { g.acceptHost(l, inside) }) {
 		l.Close()
-		return netip.AddrPort{}, errs.New(errs.Unavailable, "egress: the gateway is closed")
+		return netip.AddrPort{}, errClosed()
 	}
 	return l.Addr().(*net.TCPAddr).AddrPort(), nil
 }
@@ -166,7 +166,7 @@ func (g *Gateway) publishUDP(host netip.AddrPort, inside uint16) (netip.AddrPort
 	p := &publishedUDP{g: g, conn: conn, inside: inside, clients: map[netip.AddrPort]*client{}}
 	if !g.hold(conn) || !g.start(p.serve) {
 		conn.Close()
-		return netip.AddrPort{}, errs.New(errs.Unavailable, "egress: the gateway is closed")
+		return netip.AddrPort{}, errClosed()
 	}
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort(), nil
 }

@@ -56,7 +56,7 @@ func (r *resolver) listen(at netip.Addr, protocol tcpip.NetworkProtocolNumber) e
 		!r.g.start(func() { r.serveStreams(streams) }) {
 		packets.Close()
 		streams.Close()
-		return errs.New(errs.Unavailable, "egress: the gateway is closed")
+		return errClosed()
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ func (r *resolver) servePackets(conn net.PacketConn) {
 	for {
 		n, from, err := conn.ReadFrom(buf)
 		if err != nil {
-			if r.closing() {
+			if r.g.isClosing() {
 				return
 			}
 			continue // an ICMP error from the sandbox, to an earlier answer
@@ -96,15 +96,6 @@ func (r *resolver) servePackets(conn net.PacketConn) {
 		if !started {
 			return
 		}
-	}
-}
-
-func (r *resolver) closing() bool {
-	select {
-	case <-r.g.closing:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -118,6 +118,11 @@ func (l *socketLink) ended(err error) error {
 }
 
 func (l *socketLink) WriteFrame(_ Segments, bufs [][]byte) error {
+	select {
+	case <-l.done:
+		return net.ErrClosed
+	default:
+	}
 	length := 0
 	for _, b := range bufs {
 		length += len(b)
@@ -131,8 +136,6 @@ func (l *socketLink) WriteFrame(_ Segments, bufs [][]byte) error {
 	}
 	if l.queued.Add(int64(len(frame))) <= queueBytes {
 		select {
-		case <-l.done:
-			return net.ErrClosed
 		case l.queue <- frame:
 			return nil
 		default:

@@ -75,6 +75,7 @@ func newSocketWire(t testing.TB, kind int, makeLink func(net.Conn, int) (egress.
 	pumps.Go(func() { pump(w.ns.Link(), near) })
 	pumps.Go(func() { pump(near, w.ns.Link()) })
 	t.Cleanup(func() {
+		w.gateway.Close()
 		w.ns.Close()
 		near.Close()
 		pumps.Wait()
