@@ -45,6 +45,7 @@ type Compiled struct {
 	refuseBlind uint16 // lowest rule that denies a digest, or NoRule
 	execRules   bool
 	files       pathTable
+	deniedFiles []glob // the deny rules of files, their patterns whole
 	net         netTable
 
 	ptrace, setid, mount, execMemory toggle
@@ -258,7 +259,11 @@ func (c *compiler) fileRules(rules []FileRule) {
 		if c.err != nil {
 			return
 		}
-		c.out.files.add(text, effect{rule: number, access: bits, deny: deny})
+		e := effect{rule: number, access: bits, deny: deny}
+		c.out.files.add(text, e)
+		if deny {
+			c.out.deniedFiles = append(c.out.deniedFiles, glob{newPattern(text[1:], true), e})
+		}
 		c.out.policy.Files = append(c.out.policy.Files, r)
 	}
 }

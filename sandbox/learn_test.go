@@ -34,11 +34,13 @@ func genAct(t *rapid.T) Record {
 		rapid.Map(rapid.IntRange(0, 60), func(i int) string { return fmt.Sprintf("h%d.y.net", i) }))
 	kinds := []Kind{KindExec, KindClone, KindExit, KindSignal, KindPtrace, KindSetID, KindCapability,
 		KindOpen, KindUnlink, KindRename, KindLink, KindMake, KindAttr, KindMount, KindMapExec,
-		KindSocket, KindConnect, KindBind, KindListen, KindAccept, KindSend, KindName, KindModule}
+		KindSocket, KindConnect, KindBind, KindListen, KindAccept, KindSend, KindName}
 	r := Record{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Path: path.Draw(t, "path"),
 		Process: uint32(rapid.IntRange(1, 40).Draw(t, "process"))}
 	r.Thread = r.Process
 	switch r.Kind {
+	case KindSocket:
+		r.Proto = RawIP
 	case KindExec:
 		r.Digest[0] = byte(rapid.IntRange(0, 3).Draw(t, "digest"))
 	case KindClone:
@@ -50,6 +52,7 @@ func genAct(t *rapid.T) Record {
 	case KindOpen, KindUnlink, KindRename, KindLink, KindMake, KindAttr:
 		r.Access = Access(rapid.Uint16Range(0, uint16(allAccess)).Draw(t, "access"))
 		r.Path2 = path.Draw(t, "path2")
+		r.Flags = uint32(rapid.IntRange(0, 3).Draw(t, "flags"))
 	case KindMapExec:
 		if rapid.Bool().Draw(t, "memory") {
 			r.Path = ""
@@ -197,7 +200,7 @@ func TestLearn(t *testing.T) {
 		Version: "v1", Name: "x", Mode: "enforce", Default: "deny", Audit: "core",
 		Exec: []ExecRule{{Allow: Digest{1}.Text(), Note: "/bin/dash"}, {Allow: "/bin/odd?"}},
 		Files: []FileRule{
-			{Allow: "/a", Access: []string{"rename"}}, {Allow: "/b", Access: []string{"rename"}},
+			{Allow: "/a", Access: []string{"unlink", "rename"}}, {Allow: "/b", Access: []string{"unlink", "rename"}},
 			{Allow: "/bad*name", Access: []string{"read"}}, {Allow: "/c", Access: []string{"create"}},
 			{Allow: "/lib/a.so", Access: []string{"exec"}},
 		},
@@ -258,9 +261,17 @@ func TestRetry(t *testing.T) {
 		r    Record
 		want Verdict
 	}{
+		{"rename to what allows more", Record{Kind: KindRename, Path: "/r", Path2: "/y"}, Refused},
+		{"link to what allows more", Record{Kind: KindLink, Path: "/r", Path2: "/y"}, Refused},
+		{"rename to what allows less", Record{Kind: KindRename, Path: "/y", Path2: "/r"}, Allowed},
+		{"exchange", Record{Kind: KindRename, Path: "/y", Path2: "/r", Flags: 2}, Refused},
+		{"rename of a folder", Record{Kind: KindRename, Path: "/lib", Path2: "/y"}, Refused},
+		{"module", Record{Kind: KindModule}, Unjudged},
+		{"raw socket", Record{Kind: KindSocket, Proto: RawIP}, Unjudged},
+		{"a pipe", Record{Kind: KindOpen, Path: "pipe:[1]", Access: Read}, Unjudged},
 		{"rename, first", Record{Kind: KindRename, Path: "/x", Path2: "/y"}, Refused},
 		{"rename, second", Record{Kind: KindRename, Path: "/y", Path2: "/x"}, Refused},
-		{"rename, other access said", Record{Kind: KindRename, Path: "/x", Access: Unlink}, Allowed},
+		{"rename, other access said", Record{Kind: KindRename, Path: "/x", Path2: "/y", Access: Unlink}, Allowed},
 		{"hard link", Record{Kind: KindLink, Path: "/l", Path2: "/y"}, Refused},
 		{"symbolic link", Record{Kind: KindLink, Path: "/l", Path2: "/y", Access: Create}, Allowed},
 		{"open", Record{Kind: KindOpen, Path: "/r", Access: Read | Write}, Refused},

@@ -1,5 +1,15 @@
 package sandbox
 
+import "strings"
+
+// renameExchange is the flag of a rename that swaps two names (RENAME_EXCHANGE).
+const renameExchange = 2
+
+const (
+	capNetRaw    = 13 // CAP_NET_RAW, which a raw or packet socket takes
+	noCapability = -1 // what a KindModule takes: no list holds it
+)
+
 // needs is what an act asks of the paths of its record; 0 where the path is not judged.
 type needs struct{ path, path2 Access }
 
@@ -19,7 +29,7 @@ func needsOf(r *Record) needs {
 	case KindUnlink:
 		return needs{path: otherwise(Unlink)}
 	case KindRename:
-		return needs{path: otherwise(Rename), path2: otherwise(Rename)}
+		return needs{path: otherwise(Rename | Unlink), path2: otherwise(Rename | Unlink)}
 	case KindLink:
 		if access == Create { // a symbolic link: Path is what it says, and names nothing yet
 			return needs{path2: Create}
@@ -71,6 +81,12 @@ func (c *Compiled) Retry(r *Record) Decision {
 		return c.retryFile(r)
 	case KindConnect, KindBind, KindSend:
 		return c.retryNet(r)
+	case KindSocket:
+		if r.Proto == RawIP {
+			return c.Capability(capNetRaw)
+		}
+	case KindModule:
+		return c.Capability(noCapability)
 	case KindName:
 		return c.NameLookup(r.Path)
 	}
@@ -78,19 +94,21 @@ func (c *Compiled) Retry(r *Record) Decision {
 }
 
 func (c *Compiled) retryFile(r *Record) Decision {
-	if r.Kind == KindMapExec && r.Path == "" {
-		return c.ExecMemory()
-	}
 	asked := needsOf(r)
-	first := Decision{Verdict: Unjudged, Rule: NoRule}
-	if r.Path != "" && asked.path != 0 {
-		first = c.File(r.Path, asked.path)
+	switch {
+	case r.Kind == KindMapExec && r.Path == "":
+		return c.ExecMemory()
+	case r.Kind == KindRename && r.Flags&renameExchange != 0:
+		if d := c.Move(r.Path2, r.Path, asked.path); d.refuses() {
+			return d
+		}
+		return c.Move(r.Path, r.Path2, asked.path)
+	case asked.path != 0 && asked.path2 != 0:
+		return c.Move(r.Path, r.Path2, asked.path)
+	case asked.path2 != 0:
+		return c.fileAt(r.Path2, asked.path2)
 	}
-	if r.Path2 == "" || asked.path2 == 0 || first.Verdict == Refused ||
-		first.Verdict == WouldRefuse {
-		return first
-	}
-	return c.File(r.Path2, asked.path2)
+	return c.fileAt(r.Path, asked.path)
 }
 
 func (c *Compiled) retryNet(r *Record) Decision {
@@ -98,7 +116,7 @@ func (c *Compiled) retryNet(r *Record) Decision {
 	switch {
 	case r.Addr.IsValid():
 		return c.Net(act, r.Proto, r.Addr, r.Text)
-	case r.Path != "":
+	case strings.HasPrefix(r.Path, "/"), strings.HasPrefix(r.Path, "@"):
 		return c.Unix(act, r.Path)
 	}
 	return Decision{Verdict: Unjudged, Rule: NoRule}
