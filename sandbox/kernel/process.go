@@ -60,9 +60,11 @@ func (c *call) cloning(flags uint64, act func() (uintptr, *kernel.SyscallControl
 	rec := c.record(sandbox.KindClone)
 	rec.Flags = uint32(flags)
 	decision := unjudged()
-	if limit := c.policy.Processes(); limit > 0 && flags&linux.CLONE_THREAD == 0 {
-		c.clones.Lock()
-		defer c.clones.Unlock()
+	if flags&linux.CLONE_THREAD == 0 {
+		if c.policy.Processes() > 0 {
+			c.clones.Lock()
+			defer c.clones.Unlock()
+		}
 		running := len(c.t.Kernel().RootPIDNamespace().ThreadGroups())
 		rec.Mode = uint32(running)
 		decision = c.policy.Clone(running)
