@@ -83,7 +83,9 @@ func readKey(path string) (SigningKey, error) {
 // alone can do.
 func makeKey(path string) error {
 	k := NewKey(entropy.System())
-	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
+	var own [8]byte
+	entropy.System().Fill(own[:])
+	temporary := path + "." + hex.EncodeToString(own[:])
 	content := []byte(keyPrefix + hex.EncodeToString(k.seed[:]) + "\n")
 	defer clear(content)
 	if err := vfs.WriteWhole(vfs.OS{}, temporary, content); err != nil {
