@@ -32,7 +32,8 @@ when a sandbox is removed.`,
 		sandboxRun(env), sandboxExec(env), sandboxList(env), sandboxShow(env), sandboxPS(env),
 		sandboxStats(env), sandboxLogs(env), sandboxPause(env), sandboxResume(env),
 		sandboxCheckpoint(env), sandboxRestore(env), sandboxStop(env), sandboxKill(env),
-		sandboxWait(env), sandboxRemove(env), sandboxImageCommand(env), sandboxAuditCommand(env),
+		sandboxWait(env), sandboxRemove(env), sandboxPoolCommand(env),
+		sandboxImageCommand(env), sandboxAuditCommand(env), sandboxDrill(env),
 	)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"surety/base/errs"
 	"surety/sandbox"
@@ -23,10 +24,10 @@ import (
 
 // runFlags are the flags of run, as they are typed.
 type runFlags struct {
-	name, policy, class, overlay, network, cwd, user, hostname, memory, cpus, snapshot string
-	env, volumes, ports, caps                                                          []string
-	processes                                                                          int64
-	learn, full, detach, terminal, interactive, readOnly, remove, emulation            bool
+	name, policy, class, overlay, network, cwd, user, hostname, memory, cpus, pool string
+	env, volumes, ports, caps                                                      []string
+	processes                                                                      int64
+	learn, full, detach, terminal, interactive, readOnly, remove, emulation        bool
 }
 
 func sandboxRun(env *Env) *cobra.Command {
@@ -47,12 +48,35 @@ gateway that asks the policy again), host (this host's; the policy alone stands 
 		Example: `  surety sandbox run ./hello
   surety sandbox run --policy policy.yaml --network stack -p 127.0.0.1:8080:80 ./server
   surety sandbox run -t -i dir:/srv/debian -- bash
-  surety sandbox run --learn --name first ./server && surety sandbox policy learn --trail first`,
-		Args: someArgs("SOURCE"),
+  surety sandbox run --learn --name first ./server && surety sandbox policy learn --trail first
+  surety sandbox run --pool jobs`,
+		Args: cobra.ArbitraryArgs,
 	}
 	var f runFlags
 	flags := c.Flags()
+	f.describe(flags)
 	flags.StringVar(&f.name, "name", "", "name of the sandbox (default: made up)")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "return when it runs")
+	flags.BoolVarP(&f.interactive, "interactive", "i", false, "connect standard input")
+	flags.BoolVar(&f.remove, "rm", true, "remove the sandbox when it has ended; its trail stays")
+	flags.StringVar(&f.pool, "pool", "", "take a sandbox of this pool instead of SOURCE")
+	return withHost(env, c, func(h *hosted) error {
+		if f.pool != "" {
+			return f.take(h)
+		}
+		if len(h.args) == 0 {
+			return usage(c, "SOURCE is missing")
+		}
+		spec, err := f.spec(h)
+		if err != nil {
+			return err
+		}
+		return f.run(h, spec)
+	})
+}
+
+// describe adds the flags that say what a sandbox is.
+func (f *runFlags) describe(flags *pflag.FlagSet) {
 	flags.StringVar(&f.policy, "policy", "", "policy file")
 	flags.BoolVar(&f.learn, "learn", false, "refuse nothing and record all that a policy would need")
 	flags.BoolVar(&f.full, "full-audit", false, "record every system call, not only the core ones")
@@ -75,17 +99,7 @@ gateway that asks the policy again), host (this host's; the policy alone stands 
 	flags.StringVar(&f.cpus, "cpus", "", "CPU limit in cores, as 0.5")
 	flags.Int64Var(&f.processes, "processes", 0, "limit on processes (0: none)")
 	flags.StringSliceVar(&f.caps, "cap", nil, "capability to give, as NET_BIND_SERVICE")
-	flags.BoolVarP(&f.detach, "detach", "d", false, "return when it runs")
 	flags.BoolVarP(&f.terminal, "terminal", "t", false, "give the program a terminal")
-	flags.BoolVarP(&f.interactive, "interactive", "i", false, "connect standard input")
-	flags.BoolVar(&f.remove, "rm", true, "remove the sandbox when it has ended; its trail stays")
-	return withHost(env, c, func(h *hosted) error {
-		spec, err := f.spec(h)
-		if err != nil {
-			return err
-		}
-		return f.run(h, spec)
-	})
 }
 
 // spec turns what was typed into what runs.
@@ -290,6 +304,12 @@ func (f *runFlags) run(h *hosted, spec *runtime.Spec) error {
 	if f.detach {
 		return h.env.show(map[string]string{"id": spec.ID}, lineOf(spec.ID))
 	}
+	return f.stay(h, s, streams)
+}
+
+// stay is with a running sandbox until its end, and gives the shell its exit code.
+func (f *runFlags) stay(h *hosted, s *runtime.Sandbox, streams *streams) error {
+	ctx := h.Context()
 	st, err := follow(ctx, s)
 	streams.finish()
 	if err != nil {
@@ -301,7 +321,7 @@ func (f *runFlags) run(h *hosted, spec *runtime.Spec) error {
 		}
 	}
 	if st.Reason != "" && st.ExitCode != 0 {
-		h.env.note("surety: sandbox %s %s", spec.ID, st.Reason)
+		h.env.note("surety: sandbox %s %s", s.ID(), st.Reason)
 	}
 	return exitWith(st.ExitCode)
 }

@@ -32,6 +32,8 @@ type Stdio struct {
 	ConsoleSocket         string
 	Attached              bool // the sandbox ends when this process does
 
+	Later bool // the streams come with the start, from a pool
+
 	// Of Exec alone.
 	Signals <-chan os.Signal // passed on to the process inside
 	Began   func()           // called once it runs
@@ -42,6 +44,7 @@ type order struct {
 	Root, Trails, ID string
 	Trail            string // directory of the trail, new
 	LogOut, LogErr   bool   // capture the stream
+	Later            bool   // the streams come with the start
 	ConsoleSocket    string // where the terminal's master goes
 }
 
@@ -80,7 +83,8 @@ func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Std
 			told.ConsoleSocket = console.path
 		}
 	} else {
-		told.LogOut, told.LogErr = io.Stdout == nil, io.Stderr == nil
+		told.Later = io.Later
+		told.LogOut, told.LogErr = io.Stdout == nil && !io.Later, io.Stderr == nil && !io.Later
 	}
 	answer, done, err := s.spawn(told, lock, io)
 	if err != nil {

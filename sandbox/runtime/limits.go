@@ -12,6 +12,12 @@ const (
 	maxVolumes, maxPorts = 64, 64
 	// maxNamesakes bounds the trails kept under one name: a job that runs hourly for eleven years.
 	maxNamesakes = 100_000
+	// maxPool bounds the sandboxes that wait in one pool: at 30 MB each some gigabytes.
+	maxPool = 128
+	// maxTaken bounds the sandboxes of one pool that run at once besides.
+	maxTaken = 1024
+	// fillAtOnce bounds how many boot at a time: booting is work of the processor alone.
+	fillAtOnce = 4
 	// ringBytes is the room for records between kernel and collector: at 100 bytes each it holds
 	// 40,000, some tens of milliseconds of the fullest audit, so that the collector's own pauses are
 	// not the program's.

@@ -44,6 +44,23 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	return err
 }
 
+// startWith starts a pool's sandbox with streams.
+func (s *Sandbox) startWith(ctx context.Context, io Stdio) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return errs.Wrap(err, "sandbox %s", s.id)
+	}
+	defer null.Close()
+	files := []*os.File{io.Stdin, io.Stdout, io.Stderr}
+	for i := range files {
+		if files[i] == nil {
+			files[i] = null
+		}
+	}
+	_, err = s.ask(ctx, request{Op: "start"}, files...)
+	return err
+}
+
 // Wait returns when the sandbox has stopped and its trail is closed.
 func (s *Sandbox) Wait(ctx context.Context) (State, error) {
 	for {

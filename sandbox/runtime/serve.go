@@ -59,7 +59,7 @@ func (v *supervisor) handle(conn *net.UnixConn) {
 func (v *supervisor) do(r *request, files []*os.File, conn *net.UnixConn) (answer, error) {
 	switch r.Op {
 	case "start":
-		return answer{}, v.start()
+		return answer{}, v.start(files)
 	case "wait":
 		<-v.ended
 		return answer{}, nil
@@ -86,13 +86,22 @@ func (v *supervisor) do(r *request, files []*os.File, conn *net.UnixConn) (answe
 	return answer{}, errs.New(errs.Invalid, "no such request: %q", r.Op)
 }
 
-// start opens the gate.
-func (v *supervisor) start() error {
-	if err := v.require(Created); err != nil {
-		return err
+// start opens the gate. A sandbox of a pool gets its streams now.
+func (v *supervisor) start(files []*os.File) error {
+	v.mu.Lock()
+	if v.state.Status != Created {
+		defer v.mu.Unlock()
+		return errs.New(errs.Refused, "it is %s", v.state.Status)
 	}
-	v.setState(func(st *State) { st.Status, st.Started = Running, time.Now().UTC() })
+	v.state.Status, v.state.Started = Running, time.Now().UTC()
+	v.mu.Unlock()
+	if v.held != nil {
+		if err := v.held.connect(files); err != nil {
+			return err
+		}
+	}
 	v.ring.Release()
+	v.setState(func(*State) {})
 	return nil
 }
 

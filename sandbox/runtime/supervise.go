@@ -41,8 +41,9 @@ type supervisor struct {
 	oci       *specs.Spec
 	container *container.Container
 	door      *net.UnixListener
-	started   chan error // what the kernel's start returned, once the gate was opened
-	cleanup   []func()   // in reverse, when the sandbox has ended
+	held      *heldStreams // of a pool's sandbox, until it is taken
+	started   chan error   // what the kernel's start returned, once the gate was opened
+	cleanup   []func()     // in reverse, when the sandbox has ended
 
 	mu       sync.Mutex
 	sessions map[string]int32 // pids of what exec started
@@ -138,6 +139,9 @@ func (v *supervisor) boot(told *order) error {
 
 // capture sets this process's streams, which gVisor gives to the program.
 func (v *supervisor) capture(told *order) error {
+	if told.Later {
+		return v.holdStreams()
+	}
 	if !told.LogOut && !told.LogErr {
 		return nil
 	}
