@@ -2,20 +2,15 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
-	"io"
 	"os"
-	"sync"
 	"time"
 
 	"surety/base/errs"
 	"surety/base/ident"
 	"surety/lending/scorer"
 	"surety/sandbox"
-	"surety/sandbox/image"
 	"surety/sandbox/policyfile"
 	"surety/sandbox/runtime"
 )
@@ -26,11 +21,11 @@ type cells struct {
 	host    *runtime.Host
 	program string // path of this program
 	link    string // to it, by the name of a scorer
+	memory  string // file that remembers what the program measured
 
-	once   sync.Once
-	image  image.Image
-	policy *sandbox.Policy
-	err    error // of making the two
+	// What follows is made at the first launch; launches come one after the other.
+	image  measured
+	policy *sandbox.Policy // nil before that
 }
 
 const (
@@ -53,7 +48,8 @@ func (n *Node) openCells() (*cells, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cells{node: n, host: host, program: n.deps.Program, link: n.path("sandbox", scorer.Name)}
+	c := &cells{node: n, host: host, program: n.deps.Program, link: n.path("sandbox", scorer.Name),
+		memory: n.path("sandbox", "scorer.json")}
 	// The program is known inside by the name under which it is a scorer.
 	err = os.Symlink(c.program, c.link)
 	if err != nil && !errors.Is(err, os.ErrExist) {
@@ -65,9 +61,10 @@ func (n *Node) openCells() (*cells, error) {
 
 // launch starts a sandbox with the scorer in it. It is a scorer.Launcher.
 func (c *cells) launch(ctx context.Context) (scorer.Process, error) {
-	c.once.Do(func() { c.err = c.prepare(ctx) })
-	if c.err != nil {
-		return nil, c.err
+	if c.policy == nil {
+		if err := c.prepare(ctx); err != nil {
+			return nil, err
+		}
 	}
 	in, out, err := pipes()
 	if err != nil {
@@ -84,38 +81,18 @@ func (c *cells) launch(ctx context.Context) (scorer.Process, error) {
 
 // prepare makes the image and the policy, which do not change while the node runs.
 func (c *cells) prepare(ctx context.Context) (err error) {
-	digest, err := programDigest(c.program)
-	if err != nil {
+	if c.image, err = c.measure(ctx); err != nil {
 		return err
 	}
-	if c.policy, err = scorerPolicy(digest); err != nil {
-		return err
-	}
-	store, err := image.Open(c.host.Root())
-	if err != nil {
-		return err
-	}
-	c.image, err = store.Add(ctx, image.Source{Kind: image.Program, Where: c.link}, "scorer")
+	c.policy, err = scorerPolicy(c.image.Program)
 	return err
-}
-
-// programDigest is the SHA-256 of a file, as policies write it.
-func programDigest(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", errs.As(errs.Unavailable, err, "node.scorer")
-	}
-	sum := sha256.New()
-	_, err = io.Copy(sum, file)
-	err = errors.Join(err, file.Close())
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), errs.As(errs.Unavailable, err, "node.scorer")
 }
 
 // start boots a sandbox and lets the scorer run.
 func (c *cells) start(ctx context.Context, in, out *os.File) (*runtime.Sandbox, error) {
 	box, err := c.host.Create(ctx, runtime.Spec{
 		ID: scorer.Name + "-" + c.node.idents.New().String(), Class: runtime.Sentry,
-		Root: runtime.Root{Image: c.image.Path, Digest: c.image.Digest},
+		Root: runtime.Root{Image: c.image.Image, Digest: c.image.ImageDigest},
 		Args: []string{cellProgram}, Cwd: "/", User: runtime.User{UID: cellUser, GID: cellUser},
 		Overlay: "none", Network: runtime.Network{Mode: "none"}, Policy: c.policy,
 		Labels: map[string]string{"part": "lending", "program": "scorer"},

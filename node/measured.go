@@ -1,0 +1,95 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"surety/base/errs"
+	"surety/sandbox/image"
+	"surety/sys/vfs"
+)
+
+// measured is a program's digest and the image that was made of it, with what would change if the
+// program did. The change time cannot be set by a program, so that one that was written anew is
+// always measured anew. The image is measured again whenever a sandbox is made of it.
+type measured struct {
+	Device      uint64 `json:"device"`
+	Inode       uint64 `json:"inode"`
+	Size        int64  `json:"size"`
+	Changed     int64  `json:"changed"` // ctime, ns
+	Program     string `json:"program"` // sha256:hex
+	Image       string `json:"image"`   // path
+	ImageDigest string `json:"image_digest"`
+}
+
+// measuredMax bounds the file that remembers a measurement, in bytes: two paths' worth.
+const measuredMax = 2 * pathMax
+
+// measure returns the digest of the program and an image with nothing else in it, from what the
+// last start remembered where the program is still the same.
+func (c *cells) measure(ctx context.Context) (measured, error) {
+	now, err := identify(c.program)
+	if err != nil {
+		return now, err
+	}
+	var last measured
+	data, err := vfs.ReadWhole(vfs.OS{}, c.memory, measuredMax)
+	if err == nil && json.Unmarshal(data, &last) == nil && last.same(now) {
+		return last, nil
+	}
+	if now.Program, err = programDigest(c.program); err != nil {
+		return now, err
+	}
+	store, err := image.Open(c.host.Root())
+	if err != nil {
+		return now, err
+	}
+	made, err := store.Add(ctx, image.Source{Kind: image.Program, Where: c.link}, "scorer")
+	if err != nil {
+		return now, err
+	}
+	now.Image, now.ImageDigest = made.Path, made.Digest
+	if data, err = json.Marshal(&now); err != nil {
+		return now, errs.As(errs.Internal, err, "node.measure")
+	}
+	return now, vfs.WriteWhole(vfs.OS{}, c.memory, data)
+}
+
+// same reports whether the program is the one of now, and its image still there.
+func (m measured) same(now measured) bool {
+	if m.Device != now.Device || m.Inode != now.Inode || m.Size != now.Size ||
+		m.Changed != now.Changed || m.Program == "" {
+		return false
+	}
+	_, err := os.Stat(m.Image)
+	return err == nil
+}
+
+// identify returns what tells one program from another without reading it.
+func identify(path string) (measured, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return measured{}, errs.As(errs.Unavailable, err, "node.measure: %s", path)
+	}
+	return measured{Device: stat.Dev, Inode: stat.Ino, Size: stat.Size,
+		Changed: stat.Ctim.Nano()}, nil
+}
+
+// programDigest is the SHA-256 of a file, as policies write it.
+func programDigest(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", errs.As(errs.Unavailable, err, "node.measure")
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, file)
+	err = errors.Join(err, file.Close())
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), errs.As(errs.Unavailable, err, "node.measure")
+}
