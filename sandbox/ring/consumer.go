@@ -5,25 +5,28 @@ import (
 	"sync/atomic"
 	"time"
 
+	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox"
+	"surety/sys/wallclock"
 )
 
 // Consumer reads records: one per ring, outside. It belongs to one goroutine, but for Wake and
 // Close.
 type Consumer struct {
 	ring    *Ring
-	head    uint64 // where the next frame begins; the ring's copy is for the producer alone
-	held    int    // bytes of batch that Next returned and Advance has not given back
-	batch   []byte // a private copy: what lies in the ring may change while it is looked at
-	idle    int    // times in a row that nothing was there
+	clock   wallclock.Clock // the machine's: what waits here is a system call
+	head    uint64          // where the next frame begins; the ring's copy is for the producer alone
+	held    int             // bytes of batch that Next returned and Advance has not given back
+	batch   []byte          // a private copy: what lies in the ring may change while it is looked at
+	idle    int             // times in a row that nothing was there
 	woken   atomic.Bool
 	damaged error // once set, the answer to every Next
 }
 
 // NewConsumer begins where the last consumer of the ring left off.
 func NewConsumer(r *Ring) *Consumer {
-	c := &Consumer{ring: r, batch: make([]byte, batchBytes), idle: naps}
+	c := &Consumer{ring: r, clock: wallclock.System(), batch: make([]byte, batchBytes), idle: naps}
 	c.damaged = r.guarded("ring.consumer", func() error {
 		c.head = r.load(offHead)
 		return nil
@@ -121,8 +124,8 @@ func FrameSize(data []byte) (int, error) {
 // and the producer, which would have to wake it with a system call, is spared that.
 func (c *Consumer) await(wait time.Duration) {
 	word := c.ring.u32(offReader)
-	until := time.Now().Add(wait)
-	for left := wait; left > 0; left = time.Until(until) {
+	until := c.clock.Now().Add(clock.Duration(wait))
+	for left := wait; left > 0; left = time.Duration(until.Sub(c.clock.Now())) {
 		state, length := uint32(sleeping), left
 		if c.idle < naps {
 			state, length = napping, min(left, napTime)

@@ -5,13 +5,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox"
+	"surety/sys/wallclock"
 )
 
 // Producer writes records: one per ring, in the kernel inside. Safe for concurrent use.
 type Producer struct {
 	ring     *Ring
+	clock    wallclock.Clock // the machine's: what waits here is a system call
 	patience time.Duration
 
 	mu       sync.Mutex
@@ -27,7 +30,8 @@ type Producer struct {
 // holds records, or did, every Write fails. A restored sandbox starts a new ring and a new trail,
 // whose first record names the head of the old.
 func NewProducer(r *Ring, patience time.Duration) *Producer {
-	p := &Producer{ring: r, patience: patience, frame: make([]byte, 0, MaxFrame)}
+	p := &Producer{ring: r, clock: wallclock.System(), patience: patience,
+		frame: make([]byte, 0, MaxFrame)}
 	if tail := r.load(offTail); tail != 0 {
 		p.err = errs.New(errs.Exists, "ring.write: another producer wrote %d bytes before", tail)
 	}
@@ -83,7 +87,7 @@ func (p *Producer) await(n int) error {
 	}
 	p.counters.waits++
 	p.ring.store(offWaits, p.counters.waits)
-	return p.sleep(n, time.Now().Add(p.patience))
+	return p.sleep(n, p.clock.Now().Add(clock.Duration(p.patience)))
 }
 
 // room reports whether n more bytes fit, looking at the shared head only where the one last seen
@@ -98,7 +102,7 @@ func (p *Producer) room(n int) bool {
 
 // sleep waits for room: say so, look again, and only then sleep. The consumer looks at the word
 // after it moves head, so one of the two sees the other.
-func (p *Producer) sleep(n int, until time.Time) error {
+func (p *Producer) sleep(n int, until clock.Instant) error {
 	word := p.ring.u32(offWriter)
 	defer atomic.StoreUint32(word, 0)
 	for {
@@ -111,7 +115,7 @@ func (p *Producer) sleep(n int, until time.Time) error {
 			return errs.New(errs.Unavailable, "ring.write: record %d: the collector is gone",
 				p.chain.Seq)
 		}
-		left := time.Until(until)
+		left := time.Duration(until.Sub(p.clock.Now()))
 		if left <= 0 {
 			return errs.New(errs.Unavailable,
 				"ring.write: record %d: the ring was full for %v, with %d of %d bytes unread",
