@@ -1,16 +1,12 @@
 package vm
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
 )
@@ -144,20 +140,17 @@ func (a *agent) perform(ctx context.Context, what call) (outcome, error) {
 	return outcome{}, errs.New(errs.Invalid, "no call is named %q", what.Op)
 }
 
-// create measures the image and boots the sandbox.
+// create boots the sandbox.
 func (a *agent) create(ctx context.Context, what call) error {
-	var image *os.File
-	if what.Bytes > 0 {
-		var err error
-		if image, err = measure(imageDisk, what.Bytes, what.Digest); err != nil {
-			return err
-		}
+	place := Place{Wire: a.wire}
+	if what.Image {
+		place.Disk = imageDisk
 	}
 	streams, err := a.plug(0)
 	if err != nil {
 		return err
 	}
-	box, err := a.inside.Create(ctx, what.Order, image, a.wire, streams)
+	box, err := a.inside.Create(ctx, what.Order, place, streams)
 	if err != nil {
 		return err
 	}
@@ -260,43 +253,4 @@ func (a *agent) close() error {
 		return nil
 	}
 	return box.Close()
-}
-
-// measure copies the first size bytes of a disk into a memory file, seals it and returns it if its
-// SHA-256 is the wanted one. Errors: Corrupt where it is not: nothing of it is ever run.
-func measure(disk string, size int64, want []byte) (*os.File, error) {
-	if size > maxImage {
-		return nil, errs.New(errs.TooLarge, "image of %d bytes, limit %d", size, int64(maxImage))
-	}
-	from, err := os.Open(disk)
-	if err != nil {
-		return nil, errs.Wrap(err, "image")
-	}
-	defer from.Close()
-	fd, err := unix.MemfdCreate("image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, errs.Wrap(err, "image: memory file")
-	}
-	image := os.NewFile(uintptr(fd), "image")
-	sum := sha256.New()
-	buf := make([]byte, 1<<20)
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(image, sum)},
-		struct{ io.Reader }{io.LimitReader(from, size)}, buf)
-	// The disk's pages would otherwise stay, besides the copy. It is advice: an error changes nothing.
-	_ = unix.Fadvise(int(from.Fd()), 0, 0, unix.FADV_DONTNEED)
-	switch got := sum.Sum(nil); {
-	case err != nil:
-		err = errs.Wrap(err, "image")
-	case n != size:
-		err = errs.New(errs.Corrupt, "image: the disk holds %d bytes, not %d", n, size)
-	case !bytes.Equal(got, want):
-		err = errs.New(errs.Corrupt, "image: its SHA-256 is %x, not %x", got, want)
-	default:
-		err = seal(image)
-	}
-	if err != nil {
-		_ = image.Close()
-		return nil, err
-	}
-	return image, nil
 }

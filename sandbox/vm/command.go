@@ -48,7 +48,8 @@ type machine struct {
 	with    accelerator
 	memory  int64 // bytes
 	cpus    int
-	kernel  int // read-only
+	pace    uint64 // of the host's counter, for a translated guest; 0: unknown
+	kernel  int    // read-only
 	initial int
 	image   int // read-only; 0: none
 	console int // sockets
@@ -102,7 +103,11 @@ const GuestMAC = "02:53:75:72:65:02"
 func (m machine) line() string {
 	line := "console=ttyS0 quiet loglevel=1 panic=-1 reboot=t random.trust_cpu=on cgroup_no_v1=all"
 	if m.with == software {
-		line += " mitigations=off nokaslr" // a translated guest has no processor to be attacked through
+		// A translated guest has no processor to be attacked through.
+		line += " mitigations=off nokaslr tsc=reliable"
+		if m.pace > 0 {
+			line += " tsc_early_khz=" + strconv.FormatUint(m.pace, 10)
+		}
 	}
 	line += " -- " + guestMark
 	if m.wire > 0 {

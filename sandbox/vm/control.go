@@ -30,8 +30,7 @@ type call struct {
 	Op      string          `json:"op"`
 	Order   json.RawMessage `json:"order,omitempty"`   // create, exec, call: the runtime's own words
 	Process uint32          `json:"process,omitempty"` // exec, join: the number of its streams
-	Bytes   int64           `json:"bytes,omitempty"`   // create: size of the image
-	Digest  []byte          `json:"digest,omitempty"`  // create: SHA-256 of the image
+	Image   bool            `json:"image,omitempty"`   // create: there is a disk with the image
 	Signal  int             `json:"signal,omitempty"`
 	All     bool            `json:"all,omitempty"`
 	Trace   ident.ID        `json:"trace,omitzero"`

@@ -13,11 +13,17 @@ import (
 // anywhere; this package carries its calls over the control port.
 type Inside interface {
 	// Create boots the sandbox that order describes, in the runtime's own words, up to the gate
-	// before the program's first instruction. image is sealed and measured, nil when there is
-	// none. wire names the guest's network interface, "" when it has none. The streams are the
-	// box's to close, as soon as the program has them. No other call is made before it has
-	// returned, and it is called once. Whoever collects the audit sends it to OpenTrail.
-	Create(ctx context.Context, order []byte, image *os.File, wire string, io Streams) (Box, error)
+	// before the program's first instruction. It must measure what is on the disk before it runs
+	// any of it: the disk is the host's. The streams are the box's to close, as soon as the program
+	// has them. No other call is made before it has returned, and it is called once. Whoever
+	// collects the audit sends it to OpenTrail.
+	Create(ctx context.Context, order []byte, in Place, io Streams) (Box, error)
+}
+
+// Place is what the machine has besides its memory.
+type Place struct {
+	Disk string // path of the read-only disk with the image, "" when there is none
+	Wire string // name of the network interface, "" when there is none
 }
 
 // Box is the one sandbox of a guest.

@@ -55,6 +55,11 @@ const (
 	// nameTime bounds how long a name's answer waits for the guest to take note of it.
 	nameTime = 5 * time.Second
 
+	// paceTime is how long the host's counter is measured: a reading is good to a microsecond or
+	// two, so the guest's clock to one in ten thousand.
+	paceTime = 20 * time.Millisecond
+	// paceReadings is how often each end of it is read, against interruptions.
+	paceReadings = 16
 	// deviceWait is how often the guest looks again for a port whose coming was not announced.
 	deviceWait = 20 * time.Millisecond
 

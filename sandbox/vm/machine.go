@@ -3,7 +3,6 @@ package vm
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -14,7 +13,6 @@ import (
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/base/ident"
-	"surety/sandbox"
 )
 
 // Config says what machine to run, and what in it.
@@ -24,11 +22,10 @@ type Config struct {
 	Cache     string // directory of the initial file systems; made with mode 0700
 	Emulation bool   // software emulation, asked for by name
 
-	Image       *os.File       // the root file system, nil for none; stays the caller's
-	Digest      sandbox.Digest // SHA-256 the image must have inside
-	MemoryBytes int64          // the program's share; 0: 256 MiB
-	CPUMillis   int64          // rounded up to whole processors; 0: all of the host's
-	Wire        *os.File       // a datagram socket that takes ethernet frames, nil for no network
+	Image       *os.File // the root file system, nil for none; stays the caller's
+	MemoryBytes int64    // the program's share; 0: 256 MiB
+	CPUMillis   int64    // rounded up to whole processors; 0: all of the host's
+	Wire        *os.File // the guest's end of a Wire, nil for no network; stays the caller's
 
 	Log *slog.Logger // nil: none
 }
@@ -36,7 +33,7 @@ type Config struct {
 // Stdio are the host's ends of a process's streams. A nil Stdin is empty, a nil Stdout or Stderr
 // goes nowhere.
 type Stdio struct {
-	Stdin          io.Reader
+	Stdin          *os.File
 	Stdout, Stderr io.Writer
 }
 
@@ -96,6 +93,7 @@ func Run(ctx context.Context, c Config) (*Machine, error) {
 	case <-time.After(bootPatience):
 		err = errs.New(errs.Unavailable, "class vm: the guest did not say hello within %s", bootPatience)
 	}
+	m.qemu.kill()
 	err = m.explain(err)
 	_ = m.Close() // the first error is the one to tell
 	return nil, err
@@ -136,16 +134,9 @@ func (m *Machine) serveControl() error {
 
 // Create boots the sandbox that order describes, in the runtime's own words, up to its gate. It can
 // be called once. The birth record is on its way before it returns: it may have to be taken with
-// Next first. Errors: what Inside.Create said; Corrupt when the image is not what Config.Digest says.
+// Next first. Errors: what Inside.Create said.
 func (m *Machine) Create(ctx context.Context, order json.RawMessage, io Stdio) error {
-	what := call{Op: opCreate, Order: order}
-	if m.config.Image != nil {
-		info, err := m.config.Image.Stat()
-		if err != nil {
-			return errs.Wrap(err, "class vm: image")
-		}
-		what.Bytes, what.Digest = info.Size(), m.config.Digest[:]
-	}
+	what := call{Op: opCreate, Order: order, Image: m.config.Image != nil}
 	p, err := m.plug(0, io)
 	if err != nil {
 		return err
@@ -156,8 +147,7 @@ func (m *Machine) Create(ctx context.Context, order json.RawMessage, io Stdio) e
 	if _, err := m.calls.ask(ctx, what); err != nil {
 		return m.explain(err)
 	}
-	p.feed()
-	return nil
+	return p.feed()
 }
 
 // Start opens the gate: the program's first instruction runs.
@@ -191,7 +181,9 @@ func (m *Machine) Exec(ctx context.Context, process json.RawMessage, io Stdio) (
 	if _, err := m.calls.ask(ctx, call{Op: opExec, Process: number, Order: process}); err != nil {
 		return 0, m.explain(err)
 	}
-	p.feed()
+	if err := p.feed(); err != nil {
+		return 0, err
+	}
 	o, err := m.calls.ask(ctx, call{Op: opJoin, Process: number})
 	if err != nil {
 		return 0, m.explain(err)
@@ -287,78 +279,4 @@ func (m *Machine) explain(err error) error {
 		return errs.As(errs.Unavailable, err, "%s", words)
 	}
 	return err
-}
-
-// pumps move the streams of one process between the port and the host's ends.
-type pumps struct {
-	in    *outlet
-	from  io.Reader
-	out   [2]*inlet
-	moved sync.WaitGroup // of out
-	done  chan struct{}  // closed when both are moved
-}
-
-// streamID numbers the streams of a process: 0 its input, 1 and 2 its output.
-func streamID(process uint32, stream int) uint32 { return process*4 + uint32(stream) }
-
-// plug opens the host's ends of a process's streams; its output is moved from now on.
-func (m *Machine) plug(process uint32, to Stdio) (*pumps, error) {
-	p := &pumps{from: to.Stdin, done: make(chan struct{})}
-	var err error
-	if p.in, err = m.streams.writer(streamID(process, 0)); err != nil {
-		return nil, err
-	}
-	for i, w := range [...]io.Writer{to.Stdout, to.Stderr} {
-		if p.out[i], err = m.streams.reader(streamID(process, i+1)); err != nil {
-			p.unplug()
-			return nil, err
-		}
-		if w == nil {
-			w = io.Discard
-		}
-		p.moved.Go(func() {
-			if _, err := io.Copy(w, p.out[i]); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-				_ = p.out[i].Close() // nobody takes it: its writer is told
-			}
-		})
-	}
-	go func() {
-		p.moved.Wait()
-		close(p.done)
-	}()
-	return p, nil
-}
-
-// feed begins to move the input, once the guest has opened its end. It ends with the input, or with
-// the process; one that waits in a read of the host's end then ends when that does.
-func (p *pumps) feed() {
-	if p.from == nil {
-		_ = p.in.Close() // a port that fails is noticed where it is read
-		return
-	}
-	go func() {
-		_, _ = io.Copy(p.in, p.from) // likewise
-		_ = p.in.Close()
-	}()
-}
-
-// drain returns when all output has been moved, or after a time when somebody who was left behind
-// holds it open.
-func (p *pumps) drain() {
-	select {
-	case <-p.done:
-	case <-time.After(drainPatience):
-	}
-}
-
-// unplug closes what is open.
-func (p *pumps) unplug() {
-	if p.in != nil {
-		_ = p.in.Close()
-	}
-	for _, i := range p.out {
-		if i != nil {
-			_ = i.Close()
-		}
-	}
 }

@@ -44,8 +44,7 @@ type plainOrder struct {
 	Records int
 }
 
-func (plain) Create(_ context.Context, order []byte, image *os.File, wire string, io Streams) (Box,
-	error) {
+func (plain) Create(_ context.Context, order []byte, in Place, io Streams) (Box, error) {
 	var o plainOrder
 	if err := json.Unmarshal(order, &o); err != nil {
 		return nil, errs.As(errs.Invalid, err, "order")
@@ -58,7 +57,11 @@ func (plain) Create(_ context.Context, order []byte, image *os.File, wire string
 		return nil, err
 	}
 	b := &plainBox{cmd: plainCommand(o, io), trail: trail, done: make(chan struct{})}
-	if image != nil {
+	if in.Disk != "" {
+		image, err := os.Open(in.Disk)
+		if err != nil {
+			return nil, err
+		}
 		b.cmd.ExtraFiles = []*os.File{image}
 	}
 	var frames []byte

@@ -36,6 +36,9 @@ func startQEMU(c Config, r Report, with accelerator) (*qemu, ends, error) {
 	p := parcel{next: 3}
 	defer p.close()
 	m := machine{id: c.ID, with: with}
+	if with == software {
+		m.pace = pace()
+	}
 	err := p.pack(c, r, &m)
 	if err != nil {
 		p.abandon()

@@ -4,9 +4,9 @@
 //
 // Think of the machine as a wire with two ends. Machine is the end outside: it starts QEMU with
 // three files (kernel, initial file system, image) and talks to the guest over three virtio-serial
-// ports. GuestMain is the end inside: pid 1 of the guest, which loads the drivers, measures the
-// image and hands the sandbox to an Inside, which the runtime implements with what it runs
-// sandboxes with anywhere. So nothing of policy or audit is decided here; this package moves bytes.
+// ports. GuestMain is the end inside: pid 1 of the guest, which loads the drivers and hands the
+// sandbox to an Inside, which the runtime implements with what it runs sandboxes with anywhere,
+// measuring the image included. So nothing of policy or audit is decided here; this package moves bytes.
 //
 // The ports are told apart by name: control carries requests and answers, stdio the streams of the
 // processes inside with a window for each, and trail the frames of the audit ring. The trail is
@@ -17,8 +17,6 @@
 //
 //   - Software emulation is never used unless it was asked for by name, and hardware is believed
 //     only after a guest has reported from 64-bit mode (Probe): a device node proves nothing.
-//   - The sandbox inside opens the image only as a sealed memory file whose SHA-256 is the one the
-//     request named.
 //   - QEMU sees no file of the host but the three, has no network but the given wire, and dies with
 //     the process that started it; the guest's panic ends the machine.
 //   - Whatever arrives from the guest is bounded before it is stored.
