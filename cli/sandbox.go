@@ -33,7 +33,8 @@ when a sandbox is removed.`,
 		sandboxStats(env), sandboxLogs(env), sandboxPause(env), sandboxResume(env),
 		sandboxCheckpoint(env), sandboxRestore(env), sandboxStop(env), sandboxKill(env),
 		sandboxWait(env), sandboxRemove(env), sandboxPoolCommand(env),
-		sandboxImageCommand(env), sandboxAuditCommand(env), sandboxDrill(env),
+		sandboxImageCommand(env), sandboxAuditCommand(env), sandboxPolicyCommand(env),
+		sandboxDrill(env),
 	)
 }
 
