@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -377,6 +379,31 @@ func FuzzLayer(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, err := e.Check(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzArchive reads hostile archives of images: an error or an image, and nothing left open.
+func FuzzArchive(f *testing.F) {
+	d := draw(f, tarOf(f, regular("a", "a")))
+	files := d.files(f)
+	var entries []file
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		entries = append(entries, regular(name, string(files[name])))
+	}
+	f.Add(tarOf(f, entries...))
+	f.Add(tarOf(f, regular("manifest.json", `[{"Config":"c","Layers":["l"]}]`), regular("c", `{"rootfs":{}}`)))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "archive")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := openArchive(context.Background(), Source{Where: path}, t.TempDir())
+		if err != nil {
+			return
+		}
+		if err := m.close(); err != nil {
 			t.Fatal(err)
 		}
 	})

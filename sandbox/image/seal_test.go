@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,45 +19,63 @@ import (
 	"surety/base/errs"
 )
 
-// TestMain lets the test's program be a holder of a sealed image: it shares one, says where it has
-// it, and keeps it until its input ends.
+// TestMain lets the test's program be another process: one that holds a sealed image until its
+// input ends, or one that is killed while it adds an image.
 func TestMain(m *testing.M) {
-	if os.Getenv("IMAGE_TEST_HOLD") == "" {
+	var err error
+	switch {
+	case os.Getenv("IMAGE_TEST_HOLD") != "":
+		err = beHolder(os.Getenv("IMAGE_TEST_HOLD"))
+	case os.Getenv("IMAGE_TEST_ADD") != "":
+		err = beAdder(os.Getenv("IMAGE_TEST_ADD"))
+	default:
 		os.Exit(m.Run())
 	}
-	s, err := Share(context.Background(), os.Getenv("IMAGE_TEST_HOLD"), os.Args[1], os.Args[2])
 	if err != nil {
 		fmt.Println("error", err)
-		os.Exit(1)
-	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(s.File().Fd()), &stat); err != nil {
-		fmt.Println("error", err)
-		os.Exit(1)
-	}
-	fmt.Println(stat.Ino, s.Path())
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	if err := s.Close(); err != nil {
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// holder is another process that shares an image.
-type holder struct {
-	process *exec.Cmd
-	stdin   io.WriteCloser
-	said    string
+func beHolder(dir string) error {
+	s, err := Share(context.Background(), dir, os.Args[1], os.Args[2])
+	if err != nil {
+		return err
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(s.File().Fd()), &stat); err != nil {
+		return err
+	}
+	fmt.Println(stat.Ino, s.Path())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return s.Close()
 }
 
-func hold(t *testing.T, dir string, i Image) *holder {
+// beAdder says at which stage it is, and stays there, once it has come to the one it is asked for.
+func beAdder(root string) error {
+	s, err := Open(root)
+	if err != nil {
+		return err
+	}
+	_, err = s.Add(context.Background(), Source{Where: os.Args[1], Advanced: func(p Progress) {
+		if p.Stage == os.Args[2] && p.Done > 1<<20 {
+			fmt.Println(p.Stage)
+			_, _ = io.Copy(io.Discard, os.Stdin)
+		}
+	}}, "i")
+	return err
+}
+
+// other starts this program as another process and returns the first line it says.
+func other(t *testing.T, variable string, args ...string) *holder {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &holder{process: exec.Command(exe, i.Path, i.Digest)}
-	h.process.Env = append(os.Environ(), "IMAGE_TEST_HOLD="+dir)
+	h := &holder{process: exec.Command(exe, args...)}
+	h.process.Env = append(os.Environ(), variable)
 	if h.stdin, err = h.process.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,10 +92,22 @@ func hold(t *testing.T, dir string, i Image) *holder {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || strings.HasPrefix(line, "error") {
-		t.Fatalf("holder: %s, %v", line, err)
+		t.Fatalf("another process: %s, %v", line, err)
 	}
-	h.said, _, _ = strings.Cut(line, " ")
+	h.said, _, _ = strings.Cut(strings.TrimSpace(line), " ")
 	return h
+}
+
+// holder is another process that shares an image.
+type holder struct {
+	process *exec.Cmd
+	stdin   io.WriteCloser
+	said    string
+}
+
+func hold(t *testing.T, dir string, i Image) *holder {
+	t.Helper()
+	return other(t, "IMAGE_TEST_HOLD="+dir, i.Path, i.Digest)
 }
 
 // end lets the holder go in good order.
@@ -322,8 +353,8 @@ func TestShareDistrusts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "seals")
 	store := newStore(t)
 	i := add(t, store, Source{Where: small(t).layout(t)}, "i")
-	other := add(t, store, Source{Where: plantTree(t)}, "other")
-	wrong, err := Share(ctx, dir, other.Path, other.Digest)
+	another := add(t, store, Source{Where: plantTree(t)}, "other")
+	wrong, err := Share(ctx, dir, another.Path, another.Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,6 +408,34 @@ func TestShareRefuses(t *testing.T) {
 	if _, err := Share(ctx, t.TempDir(), "/absent", digestBytes(nil)); !errs.Is(err, errs.NotFound) {
 		t.Errorf("no file: %v", err)
 	}
+}
+
+// TestKilled kills a process while it fetches and while it writes: the store shows nothing of it,
+// the next process clears it away, and adding works.
+func TestKilled(t *testing.T) {
+	noise := make([]byte, 4<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(noise)
+	where := draw(t, tarOf(t, regular("noise", string(noise)))).layout(t)
+	root := t.TempDir()
+	for _, stage := range []string{"fetch", "write"} {
+		h := other(t, "IMAGE_TEST_ADD="+root, where, stage)
+		h.kill(t)
+		s, err := Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, err := s.List(); err != nil || len(all) != 0 {
+			t.Errorf("killed at %s: %v, %v", stage, all, err)
+		}
+		if left := remains(t, s); left["tmp"]+left["erofs"]+left["names"]+left["builds"] != 0 {
+			t.Errorf("killed at %s: left %v", stage, left)
+		}
+	}
+	s, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, Source{Where: where}, "i")
 }
 
 func BenchmarkSeal(b *testing.B) {

@@ -131,7 +131,8 @@ func TestRefusedImages(t *testing.T) {
 		{"config missing", func(d *drawing) {
 			d.manifest["config"] = object{"mediaType": "x", "digest": digestBytes(nil), "size": 0}
 		}, "", errs.NotFound, "config sha256:e3b0c"},
-		{"a layer too many", func(d *drawing) { d.diffIDs = d.diffIDs[:1] }, "", errs.Invalid, "has 2 layers, its config has 1"},
+		{"a layer too many", func(d *drawing) { d.diffIDs = d.diffIDs[:1] }, "", errs.Invalid,
+			"has 2 layers, its config has 1"},
 		{"no layers", func(d *drawing) { d.diffIDs, d.layers = nil, nil }, "", errs.Invalid, "diff_ids has 0 layers"},
 		{"DiffID is none", func(d *drawing) { d.diffIDs[0] = "sha256:12" }, "", errs.Invalid, "parse"},
 		{"encrypted layer", func(d *drawing) {
@@ -172,7 +173,8 @@ func TestRefusedSources(t *testing.T) {
 		{"a pipe", Source{Where: loose}, errs.Invalid, "neither a file nor a directory"},
 		{"text", Source{Where: writeFile(t, "notes", []byte("hello"))}, errs.Invalid, "no ELF program and no tar"},
 		{"no kind", Source{Kind: "zip", Where: "x"}, errs.Invalid, `"zip"`},
-		{"a tar of something", Source{Where: writeFile(t, "t", tarOf(t, regular("a", "a")))}, errs.Invalid, "neither oci-layout"},
+		{"a tar of something", Source{Where: writeFile(t, "t", tarOf(t, regular("a", "a")))}, errs.Invalid,
+			"neither oci-layout"},
 		{"entries twice", Source{Where: writeFile(t, "t", twice)}, errs.Invalid, `"oci-layout": it is there twice`},
 		{"archive escapes", Source{Where: writeFile(t, "t", tarOf(t, regular("../manifest.json", "[]")))}, errs.Invalid, `".."`},
 		{"two saved images", Source{Where: writeFile(t, "t", two)}, errs.Invalid, "several images"},
@@ -181,7 +183,8 @@ func TestRefusedSources(t *testing.T) {
 		{"damaged archive", Source{Where: writeFile(t, "t.gz", gzipped(t, twice)[:40])}, errs.Invalid, "unexpected EOF"},
 		{"shared program", Source{Where: shared}, errs.Invalid, "needs the interpreter /lib64/ld-linux"},
 		{"damaged program", Source{Where: writeFile(t, "p", []byte("\x7fELF and then nothing"))}, errs.Invalid, "headers"},
-		{"program of a taken name", Source{Where: copyOf(t, testProgram(t), "etc")}, errs.Invalid, "a directory of the image"},
+		{"program of a taken name", Source{Where: copyOf(t, testProgram(t), "etc")}, errs.Invalid,
+			"a directory of the image"},
 		{"reference", Source{Kind: Registry, Where: "Not A Reference"}, errs.Invalid, "Not A Reference"},
 	} {
 		t.Run(c.name, func(t *testing.T) { refuse(t, c.source, c.kind, c.says) })
@@ -291,7 +294,8 @@ func TestDirectory(t *testing.T) {
 		t.Error("the same directory, another digest")
 	}
 	zero := Options{ZeroTime: true, RootOwns: true}
-	one, other := add(t, s, Source{Where: dir, Options: zero}, "x"), add(t, s, Source{Where: plantTree(t), Options: zero}, "y")
+	one := add(t, s, Source{Where: dir, Options: zero}, "x")
+	other := add(t, s, Source{Where: plantTree(t), Options: zero}, "y")
 	if one.Digest != other.Digest || one.Digest == i.Digest {
 		t.Error("directories that differ in times alone are two images")
 	}
@@ -540,6 +544,28 @@ func TestDefaultNames(t *testing.T) {
 		"app": {Kind: Archive, Where: "/x/app.tar.gz"}, "app:v1": {Kind: Layout, Where: "/x/app/", Tag: "v1"}} {
 		if got := s.DefaultName(); got != want {
 			t.Errorf("%+v: %s, want %s", s, got, want)
+		}
+	}
+}
+
+// TestLimitsAreDocumented holds the reference to the limits in the code.
+func TestLimitsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/sandbox-images.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{
+		fmt.Sprintf("| image | %d GiB |", int64(maxContents)>>30),
+		fmt.Sprintf("| layer, uncompressed | %d GiB |", int64(maxLayer)>>30),
+		fmt.Sprintf("| growth of a compressed layer | %d for one, after %d MiB |", maxRatio, ratioFree>>20),
+		fmt.Sprintf("| files | %d |", erofs.MaxNodes), fmt.Sprintf("| entries of all layers | %d |", maxEntries),
+		fmt.Sprintf("| %d, %d, %d bytes |", erofs.MaxPath, erofs.MaxName, erofs.MaxTarget),
+		fmt.Sprintf("| names of one file | %d |", erofs.MaxLinks), fmt.Sprintf("| layers | %d |", maxLayers),
+		fmt.Sprintf("| manifest, index, config | %d MiB |", maxManifest>>20),
+		fmt.Sprintf("| memory for a zstd layer | %d MiB |", maxWindow>>20),
+	} {
+		if !strings.Contains(string(page), row) {
+			t.Errorf("docs/reference/sandbox-images.md does not say %q", row)
 		}
 	}
 }
