@@ -56,24 +56,40 @@ func (d *Desk) assess(ctx context.Context, f *file, s *Submission) error {
 		return err
 	}
 	f.in = lending.Inputs{Application: f.row.ID, On: f.row.BusinessDate, Figures: s.Form.Figures}
-	scored, err := d.deps.Scorer.Score(ctx, f.programme.ask(f.row.Trace, values))
+	scored := d.ask(ctx, f, values)
+	if err := d.known(ctx, f); err != nil {
+		return err
+	}
+	answer, err := scored()
 	if err != nil {
 		return err
 	}
-	if f.in.Scores, f.in.Factors, err = f.programme.told(values, &scored); err != nil {
-		return err
-	}
-	if err := d.known(ctx, f); err != nil {
+	if f.in.Scores, f.in.Factors, err = f.programme.told(values, &answer); err != nil {
 		return err
 	}
 	if err := f.in.Check(); err != nil {
 		return err
 	}
 	f.stored = inputs{Features: values, TruePD: f.truePD}
-	if scored.By.Sandbox != "" {
-		f.stored.Scorer = &scored.By
+	if by := answer.By; by.Sandbox != "" {
+		f.stored.Scorer = &by
 	}
 	return f.decide()
+}
+
+// ask has the features scored while something else is done; what it returns waits for the answer.
+func (d *Desk) ask(ctx context.Context, f *file, values []int64) func() (scorer.Answer, error) {
+	var answer scorer.Answer
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		answer, err = d.deps.Scorer.Score(ctx, f.programme.ask(f.row.Trace, values))
+	}()
+	return func() (scorer.Answer, error) {
+		<-done
+		return answer, err
+	}
 }
 
 // decide computes the decision and encodes what it came from.
