@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/control"
 	"gvisor.dev/gvisor/runsc/config"
 	"gvisor.dev/gvisor/runsc/container"
 	"gvisor.dev/gvisor/runsc/flag"
@@ -41,7 +42,7 @@ const probeName = "probe"
 
 // box is one sandbox of a test with the far end of its audit.
 type box struct {
-	t      *testing.T
+	t      testing.TB
 	conf   *config.Config
 	c      *container.Container
 	ring   *ring.Ring
@@ -61,6 +62,7 @@ type box struct {
 // plan is what a box is made of.
 type plan struct {
 	policy sandbox.Policy
+	level  string
 	args   []string          // of the probe
 	files  map[string]string // path to content; a trailing slash makes a directory
 	links  map[string]string
@@ -68,10 +70,12 @@ type plan struct {
 	uid    uint32
 	net    string // "none" where empty
 	birth  sandbox.Birth
+	root   string // of an earlier box: used as it is
+	bare   bool   // without our configuration: no sink, no policy
 }
 
 // needRoot ends a test that cannot make a sandbox here.
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("sandboxes of these tests need root: gVisor's chroot and user mapping")
@@ -86,13 +90,15 @@ func needRoot(t *testing.T) {
 }
 
 // boot makes a sandbox, held before its program's first instruction.
-func boot(t *testing.T, p plan) *box {
+func boot(t testing.TB, p plan) *box {
 	t.Helper()
 	needRoot(t)
 	b := &box{t: t, dir: t.TempDir(), stop: make(chan struct{}), stopped: make(chan struct{}),
 		changed: make(chan struct{})}
-	b.root = filepath.Join(b.dir, "rootfs")
-	b.fill(p)
+	if b.root = p.root; b.root == "" {
+		b.root = filepath.Join(b.dir, "rootfs")
+		b.fill(p)
+	}
 	var err error
 	b.ring, err = ring.Create(filepath.Join(b.dir, "ring"), 1<<20)
 	must(t, err)
@@ -103,14 +109,17 @@ func boot(t *testing.T, p plan) *box {
 	birth.Sandbox = filepath.Base(b.dir)
 	initial := filepath.Join(b.dir, "init.json")
 	must(t, kernel.InitConfig(initial, kernel.Config{Ring: filepath.Join(b.dir, "ring"),
-		Policy: policy, Birth: birth}))
+		Policy: policy, Birth: birth, Level: p.level}))
+	if p.bare {
+		initial = ""
+	}
 	b.configure(p, initial)
 	go b.collect()
 	b.create(p)
 	return b
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +235,12 @@ func (b *box) destroy() {
 	}
 	b.drain()
 	b.stdout.Close()
-	// gVisor leaves the empty network namespace of its file servers mounted for the next sandbox.
+	b.forget()
+}
+
+// forget unmounts the empty network namespace of gVisor's file servers, which it leaves mounted for
+// the next sandbox with the same state directory.
+func (b *box) forget() {
 	_ = unix.Unmount(filepath.Join(b.dir, "state", "null-netns"), unix.MNT_DETACH)
 }
 
@@ -316,20 +330,49 @@ func (b *box) await(match func(*sandbox.Record) bool) sandbox.Record {
 	}
 }
 
-// run lets the program go and returns its wait status and what it wrote.
-func (b *box) run() (unix.WaitStatus, string) {
+// start lets the program go.
+func (b *box) start() {
 	b.t.Helper()
 	failed := make(chan error, 1)
 	go func() { failed <- b.c.Start(b.conf) }()
 	b.await(func(r *sandbox.Record) bool { return r.Kind == sandbox.KindBirth })
 	b.ring.Release()
 	must(b.t, <-failed)
+}
+
+// finish waits for the program's end and returns its wait status and what it wrote.
+func (b *box) finish() (unix.WaitStatus, string) {
+	b.t.Helper()
 	status, err := b.c.Wait()
 	must(b.t, err)
 	must(b.t, b.c.Destroy())
 	b.c = nil
 	b.drain()
 	return status, b.output()
+}
+
+// run is start and finish.
+func (b *box) run() (unix.WaitStatus, string) {
+	b.t.Helper()
+	b.start()
+	return b.finish()
+}
+
+// session runs the probe as an operator would and returns its wait status.
+func (b *box) session(path string, acts ...string) unix.WaitStatus {
+	b.t.Helper()
+	pid, err := b.execute(path, acts...)
+	must(b.t, err)
+	status, err := b.c.WaitPID(pid)
+	must(b.t, err)
+	return status
+}
+
+func (b *box) execute(path string, acts ...string) (int32, error) {
+	return b.c.Execute(b.conf, &control.ExecArgs{Filename: path,
+		Argv: append([]string{probeName}, acts...), Envv: []string{"GOMAXPROCS=2"},
+		WorkingDirectory: "/", ContainerID: b.c.ID,
+		FilePayload: control.NewFilePayload(map[int]*os.File{1: b.stdout, 2: b.stdout}, nil)})
 }
 
 func (b *box) output() string {
