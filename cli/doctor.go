@@ -72,13 +72,22 @@ func examine(ctx context.Context, config *node.Effective) []probe.Finding {
 
 // machineFinding says what the machine can do for sandboxes of class vm.
 func machineFinding(r vm.Report) probe.Finding {
-	finding := probe.Finding{Name: "sandboxes of class vm", State: probe.OK, Seen: r.String()}
+	finding := probe.Finding{Name: "sandboxes of class vm", State: probe.Warn}
+	const none = "no sandboxes of class vm; those of class sentry run"
 	switch {
+	case r.QEMU == "":
+		finding.Seen, finding.Cost = "no QEMU", none+"; "+vm.Install+" brings it"
 	case r.Missing != "":
-		finding.State, finding.Cost = probe.Warn, "no sandboxes of class vm; those of class sentry run"
+		finding.Seen = "QEMU " + r.Version + ", no guest kernel"
+		finding.Cost = none + "; \"tools/need vm\" brings one"
 	case !r.KVM:
-		finding.State = probe.Warn
+		finding.Seen = "QEMU " + r.Version + ", guest kernel " + r.Kernel.Release + ", no KVM: " +
+			r.KVMWhy
 		finding.Cost = "sandboxes of class vm only by software emulation, slow, where it is asked for"
+	default:
+		finding.State = probe.OK
+		finding.Seen = "QEMU " + r.Version + ", guest kernel " + r.Kernel.Release +
+			", KVM runs 64-bit guests"
 	}
 	return finding
 }

@@ -123,7 +123,8 @@ func Open(ctx context.Context, config Config, deps Deps) (*Node, error) {
 		debug.SetMemoryLimit(config.Limits.MemoryBytes)
 	}
 	for _, step := range []func(context.Context) error{n.openDirectory, n.openAccess,
-		n.openCatalogue, n.startScorer, n.openStores, n.openGuard, n.chooseScorer, n.openDesks, n.resume, n.openFeeder, n.openDoor} {
+		n.openCatalogue, n.startScorer, n.openStores, n.openGuard, n.chooseScorer, n.openDesks,
+		n.resume, n.openFeeder, n.openDoor} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -264,9 +265,9 @@ func (n *Node) openDesks(ctx context.Context) (err error) {
 	n.finisher = settlement.NewFinisher(n.records, n.log)
 	n.onClose("finisher", func() error { n.finisher.Close(); return nil })
 	n.originating = origination.New(origination.Deps{Store: n.records, Ledger: n.ledger,
-		Sealer: n.vault, Scorer: n.scoring.scorer, Finisher: n.finisher, Catalogue: n.catalogue, Clock: n.deps.Clock,
-		Idents: n.idents, Today: n.calendar.Today, MoneyOut: n.moneyOut, IdentityKey: identity,
-		Log: n.log, Decided: n.meter.decide, Paid: n.meter.pay})
+		Sealer: n.vault, Scorer: n.scoring.scorer, Finisher: n.finisher,
+		Catalogue: n.catalogue, Clock: n.deps.Clock, Idents: n.idents, Today: n.calendar.Today,
+		MoneyOut: n.moneyOut, IdentityKey: identity, Log: n.log, Decided: n.meter.decide, Paid: n.meter.pay})
 	n.servicing = servicing.New(servicing.Deps{Store: n.records, Ledger: n.ledger,
 		Finisher: n.finisher, Clock: n.deps.Clock, Today: n.calendar.Today, Log: n.log})
 	n.calendar.dayEnd = n.servicing.DayEnd
