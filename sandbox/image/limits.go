@@ -43,8 +43,8 @@ const (
 	// maxArchiveEntries bounds the files of an archive of layers: each layer has a few.
 	maxArchiveEntries = 16 * maxLayers
 
-	// maxName bounds an image's name in a store, in bytes: a registry's name, path and tag.
-	maxName = 512
+	// maxName bounds an image's name in a store, in bytes: a path of the host may be one.
+	maxName = 4096
 	// maxMetadata bounds the record of an image, in bytes: a config, and digests of layers.
 	maxMetadata = 2 * maxManifest
 	// maxExamples is how many dropped things are named; more are only counted.

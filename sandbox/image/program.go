@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
 	"debug/elf"
 	"errors"
 	"io"
@@ -24,46 +23,64 @@ var accounts = [...]struct{ name, content string }{
 }
 
 // openProgram prepares an image of one static program, as /NAME, among the few files that programs
-// expect. The program is copied first: what was checked is what goes in.
+// expect. The program is hashed first, which is enough where its image is known.
 func openProgram(source Source, tmp string) (*material, error) {
-	s, err := newSpool(tmp)
+	digest, err := readProgram(source.Where, io.Discard)
 	if err != nil {
-		return nil, err
-	}
-	digest, err := readProgram(s, source.Where)
-	if err != nil {
-		return nil, errors.Join(errs.Wrap(err, "image.add: program %s", source.Where), s.Close())
+		return nil, errs.Wrap(err, "image.add: program %s", source.Where)
 	}
 	name := filepath.Base(source.Where)
 	m := &material{
 		key: "program " + name + " " + digest,
 		config: Config{Entrypoint: []string{"/" + name}, WorkDir: "/",
 			Env: []string{"PATH=/", "HOME=/root"}},
-		close: s.Close,
 	}
 	m.assemble = func(context.Context) (*assembled, error) {
-		root, err := programTree(name, section{s, 0, s.size}, s.size)
-		return &assembled{root: root}, errs.Wrap(err, "image.add: program %s", source.Where)
+		a, err := assembleProgram(source.Where, digest, tmp)
+		return a, errs.Wrap(err, "image.add: program %s", source.Where)
 	}
 	return m, nil
 }
 
-// readProgram copies a program into a spool and checks it there.
-func readProgram(s *spool, path string) (digest string, err error) {
+// assembleProgram copies the program and checks the copy: what was checked is what goes in.
+func assembleProgram(path, digest, tmp string) (*assembled, error) {
+	s, err := newSpool(tmp)
+	if err != nil {
+		return nil, err
+	}
+	a := &assembled{spools: []*spool{s}}
+	got, err := readProgram(path, s)
+	if err == nil && got != digest {
+		err = errs.New(errs.Busy, "it changed while it was read")
+	}
+	if err == nil {
+		err = checkProgram(io.NewSectionReader(s.f, 0, s.size))
+	}
+	if err == nil {
+		a.root, err = programTree(filepath.Base(path), section{s, 0, s.size}, s.size)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+// readProgram copies a program and returns its digest.
+func readProgram(path string, to io.Writer) (digest string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", diskError(err, "open")
 	}
 	defer f.Close() // nothing was written
-	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(s, sum), io.LimitReader(f, maxProgram+1))
+	h := newHashed(to)
+	n, err := io.CopyBuffer(h, onlyReader{io.LimitReader(f, maxProgram+1)}, make([]byte, copyBytes))
 	if err != nil {
 		return "", diskError(err, "copy")
 	}
-	if s.size > maxProgram {
+	if n > maxProgram {
 		return "", errs.New(errs.TooLarge, "more than %d bytes, which is the limit", int64(maxProgram))
 	}
-	return digestOf(sum), checkProgram(io.NewSectionReader(s.f, 0, s.size))
+	return digestOf(h.sum), nil
 }
 
 func programTree(name string, content erofs.Content, size int64) (*erofs.Node, error) {

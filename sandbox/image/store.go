@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -144,6 +146,9 @@ func (s *Store) add(ctx context.Context, source Source, m *material, name string
 		}
 		defer func() { err = errors.Join(err, held.release()) }()
 		if b, ok := s.builtBefore(key); ok {
+			if known, ok := s.addedBefore(image, b); ok {
+				return known, nil
+			}
 			return s.commit(ctx, image, b, key, "")
 		}
 	}
@@ -177,6 +182,25 @@ func (s *Store) builtBefore(key string) (built, bool) {
 	return b, s.has(b)
 }
 
+// addedBefore returns what the name stands for, if that is this very image and record.
+func (s *Store) addedBefore(image Image, b built) (Image, bool) {
+	known, err := s.read(nameFile(image.Name))
+	if err != nil {
+		return known, false
+	}
+	image = image.of(b)
+	image.Path, image.Added = known.Path, known.Added
+	have, err1 := json.Marshal(known) // as JSON has it: an empty list is none
+	want, err2 := json.Marshal(image)
+	return known, err1 == nil && err2 == nil && bytes.Equal(have, want)
+}
+
+// of returns the record with what was built.
+func (i Image) of(b built) Image {
+	i.Digest, i.Size, i.Files, i.Dropped = b.Digest, b.Size, b.Files, b.Dropped
+	return i
+}
+
 // has reports whether the store has an image of that digest, whole.
 func (s *Store) has(b built) bool {
 	info, err := os.Lstat(s.path("erofs", hexOf(b.Digest)))
@@ -204,7 +228,7 @@ func (s *Store) commit(ctx context.Context, image Image, b built, key, draft str
 			return image, err
 		}
 	}
-	image.Digest, image.Size, image.Files, image.Dropped = b.Digest, b.Size, b.Files, b.Dropped
+	image = image.of(b)
 	image.Path = s.path("erofs", hexOf(b.Digest))
 	if err := s.record("names", nameFile(image.Name), image); err != nil {
 		return image, err
@@ -382,9 +406,9 @@ func (s *Store) prune(dir string, keep func(file string) bool) error {
 // checkName refuses what cannot be shown and typed again.
 func checkName(name string) error {
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) ||
-		strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		strings.ContainsFunc(name, unicode.IsControl) {
 		return errs.New(errs.Invalid,
-			"image.add: the name %.64q: want 1 to %d characters without spaces", name, maxName)
+			"image.add: the name %.64q: want 1 to %d printable bytes of UTF-8", name, maxName)
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func TestRefusedSources(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { refuse(t, c.source, c.kind, c.says) })
 	}
-	for _, name := range []string{"", "a b", "a\nb", strings.Repeat("n", maxName+1), "\xff"} {
+	for _, name := range []string{"", "a\x7f", "a\nb", strings.Repeat("n", maxName+1), "\xff"} {
 		if _, err := newStore(t).Add(context.Background(), Source{}, name); !errs.Is(err, errs.Invalid) {
 			t.Errorf("name %q: %v", name, err)
 		}
@@ -396,8 +396,12 @@ func TestKnownLayersAreNotRead(t *testing.T) {
 		d.skip[l.says["digest"].(string)] = true
 	}
 	bare := d.layout(t)
-	if second := add(t, s, Source{Where: bare}, "second"); second.Digest != first.Digest {
+	second := add(t, s, Source{Where: bare}, "second")
+	if second.Digest != first.Digest {
 		t.Errorf("%s, want %s", second.Digest, first.Digest)
+	}
+	if again := add(t, s, Source{Where: bare}, "second"); !reflect.DeepEqual(again, second) {
+		t.Errorf("added again: %+v, want %+v", again, second)
 	}
 	refuseIn(t, s, Source{Where: bare, Options: Options{ZeroTime: true}}, errs.NotFound, "layer ")
 	if err := os.Remove(first.Path); err != nil {
