@@ -169,14 +169,15 @@ func foldNames(names map[string]reaches) map[string]reaches {
 		}
 		addReach(&out, name, done)
 	}
-	for labels := maxLabels; labels > 0 && len(out) > learnedNets; labels-- {
+	longest := 0
+	for name := range out { // a maximum: the order cannot show
+		longest = max(longest, 1+strings.Count(name, "."))
+	}
+	for labels := longest - 1; labels > 0 && len(out) > learnedNets; labels-- {
 		out = shortenNames(out, labels)
 	}
 	return out
 }
-
-// maxLabels is how many labels a name of 253 bytes can have.
-const maxLabels = 127
 
 // shortenNames puts "*." and the last labels in the place of names that have more.
 func shortenNames(names map[string]reaches, labels int) map[string]reaches {

@@ -99,10 +99,11 @@ func (c *Compiled) retryFile(r *Record) Decision {
 	case r.Kind == KindMapExec && r.Path == "":
 		return c.ExecMemory()
 	case r.Kind == KindRename && r.Flags&renameExchange != 0:
-		if d := c.Move(r.Path2, r.Path, asked.path); d.refuses() {
-			return d
+		d := c.Move(r.Path, r.Path2, asked.path)
+		if !d.refuses() {
+			d = c.Move(r.Path2, r.Path, asked.path)
 		}
-		return c.Move(r.Path, r.Path2, asked.path)
+		return d
 	case asked.path != 0 && asked.path2 != 0:
 		return c.Move(r.Path, r.Path2, asked.path)
 	case asked.path2 != 0:
