@@ -244,8 +244,8 @@ func (*admission) StateFields() []string { return nil }
 // StateSave implements state.SaverLoader.
 func (*admission) StateSave(state.Sink) {}
 
-// StateLoad implements state.SaverLoader. The task's own admission follows, made by NewContext: this
-// one has nothing left to do but to wait with it.
+// StateLoad implements state.SaverLoader. The task's own admission follows, made by NewContext:
+// this one has nothing left to do but to wait with it.
 func (a *admission) StateLoad(gocontext.Context, state.Source) { a.loaded = true }
 
 // StateTypeName implements state.Type.
@@ -263,8 +263,8 @@ func (l *loaded) StateSave(to state.Sink) {
 	}
 }
 
-// StateLoad implements state.SaverLoader. before stays nil: the image is checked even where exec had
-// failed, against what the task has run all along.
+// StateLoad implements state.SaverLoader. before stays nil: the image is checked even where exec
+// had failed, against what the task has run all along.
 func (l *loaded) StateLoad(_ gocontext.Context, from state.Source) {
 	for i, v := range l.words() {
 		from.Load(i, v)

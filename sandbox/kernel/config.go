@@ -42,7 +42,7 @@ type settings struct {
 func InitConfig(path string, c Config) error {
 	const op = "kernel.config"
 	set := settings{Policy: c.Policy, Birth: c.Birth, Level: c.Level, Mode: c.Mode}
-	if _, _, err := set.compile(); err != nil {
+	if _, err := set.compile(); err != nil {
 		return errs.Wrap(err, op)
 	}
 	inner, err := json.Marshal(set)

@@ -15,7 +15,8 @@ import (
 )
 
 // loaderOf returns the path in an ELF file's last PT_INTERP segment, which is the one gVisor takes;
-// "" when it has none or is no ELF file. What gVisor's loader would not take it leaves to gVisor's loader to refuse.
+// "" when it has none or is no ELF file. What gVisor's loader would not take it leaves for that to
+// refuse.
 func loaderOf(ctx context.Context, file *vfs.FileDescription) (string, error) {
 	var head elf.Header64
 	if err := readStruct(ctx, file, 0, &head); err != nil {

@@ -118,24 +118,30 @@ func dynamic(t *testing.T, b string) map[string]string {
 
 func TestLoaderAndLibrariesAreJudged(t *testing.T) {
 	files := dynamic(t, "/bin/echo")
-	play(t, plan{policy: deny("/nowhere"), files: files}, []step{
+	for _, image := range []bool{false, true} {
+		tryLoader(t, files, image)
+	}
+}
+
+func tryLoader(t *testing.T, files map[string]string, image bool) {
+	t.Helper()
+	play(t, plan{policy: deny("/nowhere"), files: files, image: image}, []step{
 		{"run /bin/echo hi", "hi", want{kExec, 0, "/lib64/ld-linux-x86-64.so.2", "", "", 0}},
 		{"run /bin/echo hi", "hi", want{kMap, yes, "/lib/x86_64-linux-gnu/libc.so.6", "", "", 0}},
 		{"run /lib64/ld-linux-x86-64.so.2 /bin/echo hi", "hi", want{kMap, yes, "/bin/echo", "", "", 0}},
 	})
 	p := enforce()
 	p.Exec = []sandbox.ExecRule{{Deny: "/lib64/**"}}
-	play(t, plan{policy: p, files: files}, []step{
+	play(t, plan{policy: p, files: files, image: image}, []step{
 		{"run /bin/echo hi", "EACCES", want{kExec, no, "/lib64/ld-linux-x86-64.so.2", "", "", 0}},
 	})
 	p = enforce()
 	p.Files = []sandbox.FileRule{{Deny: "/bin/echo", Access: []string{"exec"}}}
-	b := play(t, plan{policy: p, files: files}, []step{
+	play(t, plan{policy: p, files: files, image: image}, []step{
 		{"run /bin/true", "ENOENT", want{}},
 		{"mmapfile /bin/echo", "EACCES", want{kMap, no, "/bin/echo", "", "", 0}},
 		{"mmapfile /probe", "ok", want{kMap, yes, "/probe", "", "", 0}},
 	})
-	_ = b
 }
 
 func TestProcesses(t *testing.T) {

@@ -191,8 +191,13 @@ func fsetxattr(c *call) (uintptr, *kernel.SyscallControl, error) {
 	})
 }
 
-func removexattr(c *call) (uintptr, *kernel.SyscallControl, error)  { return c.dropAttribute(true) }
-func lremovexattr(c *call) (uintptr, *kernel.SyscallControl, error) { return c.dropAttribute(false) }
+func removexattr(c *call) (uintptr, *kernel.SyscallControl, error) {
+	return c.dropAttribute(true)
+}
+
+func lremovexattr(c *call) (uintptr, *kernel.SyscallControl, error) {
+	return c.dropAttribute(false)
+}
 
 func (c *call) dropAttribute(follow bool) (uintptr, *kernel.SyscallControl, error) {
 	name, err := c.copyAttributeName()

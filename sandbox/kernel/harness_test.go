@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -72,6 +73,7 @@ type plan struct {
 	birth  sandbox.Birth
 	root   string // of an earlier box: used as it is
 	bare   bool   // without our configuration: no sink, no policy
+	image  bool   // the root is an EROFS image under an overlay in memory
 }
 
 // needRoot ends a test that cannot make a sandbox here.
@@ -197,10 +199,26 @@ func (b *box) bundle(p plan) {
 		"env":          []string{"PATH=/", "GOMAXPROCS=2"},
 		"user":         dict{"uid": p.uid, "gid": p.uid},
 		"capabilities": caps}
-	text, err := json.Marshal(dict{"ociVersion": "1.0.0", "root": dict{"path": b.root},
-		"process": process, "mounts": mounts, "linux": dict{"namespaces": namespaces}})
+	bundle := dict{"ociVersion": "1.0.0", "root": dict{"path": b.root}, "process": process,
+		"mounts": mounts, "linux": dict{"namespaces": namespaces}}
+	if p.image {
+		bundle["annotations"] = dict{"dev.gvisor.spec.rootfs.type": "erofs",
+			"dev.gvisor.spec.rootfs.source": b.makeImage(), "dev.gvisor.spec.rootfs.overlay": "memory"}
+	}
+	text, err := json.Marshal(bundle)
 	must(b.t, err)
 	must(b.t, os.WriteFile(filepath.Join(b.dir, "config.json"), text, 0o600))
+}
+
+// makeImage packs the root file system.
+func (b *box) makeImage() string {
+	b.t.Helper()
+	path := filepath.Join(b.dir, "root.erofs")
+	out, err := exec.Command("mkfs.erofs", "-E", "noinline_data", path, b.root).CombinedOutput()
+	if err != nil {
+		b.t.Skipf("this machine has no mkfs.erofs that works: %v: %s", err, out)
+	}
+	return path
 }
 
 // create boots gVisor. Its streams are the process's own while it is made.

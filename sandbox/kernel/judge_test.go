@@ -145,7 +145,8 @@ func TestObserveLetsItHappenAndSaysSo(t *testing.T) {
 	p.Mode = "observe"
 	play(t, plan{policy: p, files: map[string]string{"/shut/file": "secret"}}, []step{
 		{"open /shut/file r", "ok secret", want{kOpen, sandbox.WouldRefuse, "/shut/file", "", "", 0}},
-		{"rename /shut/file /moved", "ok", want{kRename, sandbox.WouldRefuse, "/shut/file", "/moved", "", 0}},
+		{"rename /shut/file /moved", "ok",
+			want{kRename, sandbox.WouldRefuse, "/shut/file", "/moved", "", 0}},
 	})
 }
 

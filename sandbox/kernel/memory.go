@@ -15,7 +15,7 @@ import (
 )
 
 // mmap judges mappings that may be executed. One of a file holds the file, is judged by its path
-// and is then made by a copy of gVisor's own steps, since gVisor would look the descriptor up again.
+// and is then made by a copy of gVisor's own steps: gVisor would look the descriptor up again.
 func mmap(c *call) (uintptr, *kernel.SyscallControl, error) {
 	prot, flags := c.args[2].Int(), c.args[3].Int()
 	if prot&linux.PROT_EXEC == 0 {

@@ -59,7 +59,8 @@ func sendto(c *call) (uintptr, *kernel.SyscallControl, error) {
 	}
 	m.control = socket.ControlMessages{Unix: control.New(c.t, p.Socket)}
 	n, e := c.send(&p, &m)
-	return uintptr(n), nil, slinux.HandleIOError(c.t, n != 0, e, linuxerr.ERESTARTSYS, "sendto", p.file)
+	err = slinux.HandleIOError(c.t, n != 0, e, linuxerr.ERESTARTSYS, "sendto", p.file)
+	return uintptr(n), nil, err
 }
 
 // sendFlags are those gVisor takes in sendmsg.

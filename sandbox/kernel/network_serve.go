@@ -192,8 +192,11 @@ func readable(address linux.SockAddr) (netip.AddrPort, string) {
 	return netip.AddrPort{}, name
 }
 
-func accept(c *call) (uintptr, *kernel.SyscallControl, error)  { return c.accept(0) }
-func accept4(c *call) (uintptr, *kernel.SyscallControl, error) { return c.accept(int(c.args[3].Int())) }
+func accept(c *call) (uintptr, *kernel.SyscallControl, error) { return c.accept(0) }
+
+func accept4(c *call) (uintptr, *kernel.SyscallControl, error) {
+	return c.accept(int(c.args[3].Int()))
+}
 
 // accept records a connection with its peer, once it is there and before the program knows.
 func (c *call) accept(flags int) (uintptr, *kernel.SyscallControl, error) {

@@ -8,12 +8,12 @@ import (
 	"surety/sandbox"
 )
 
-// compile makes the policy of the settings ready to decide, and returns the patterns of the files it
-// denies. A key it does not know is an error: a policy half understood is none.
-func (s *settings) compile() (*sandbox.Compiled, []string, error) {
+// compile makes the policy of the settings ready to decide. A key it does not know is an error:
+// a policy half understood is none.
+func (s *settings) compile() (*sandbox.Compiled, error) {
 	p, err := decodePolicy(s.Policy)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if s.Mode != "" {
 		p.Mode = s.Mode
@@ -21,14 +21,7 @@ func (s *settings) compile() (*sandbox.Compiled, []string, error) {
 	if s.Level != "" {
 		p.Audit = s.Level
 	}
-	var denied []string
-	for _, rule := range p.Files {
-		if rule.Deny != "" {
-			denied = append(denied, rule.Deny)
-		}
-	}
-	compiled, err := sandbox.Compile(p)
-	return compiled, denied, err
+	return sandbox.Compile(p)
 }
 
 // decodePolicy reads a policy's canonical form; of no bytes, the zero policy.

@@ -145,9 +145,13 @@ var probes = map[string]func([]string) string{
 		}
 		return said(err)
 	},
-	"kill":      func(a []string) string { return said(unix.Kill(number(a[0]), unix.Signal(number(a[1])))) },
-	"ptrace":    func(a []string) string { return said(raw(unix.SYS_PTRACE, 0)) },
-	"call":      func(a []string) string { return said(raw(uintptr(number(a[0])), numbers(a[1:])...)) },
+	"kill": func(a []string) string {
+		return said(unix.Kill(number(a[0]), unix.Signal(number(a[1]))))
+	},
+	"ptrace": func(a []string) string { return said(raw(unix.SYS_PTRACE, 0)) },
+	"call": func(a []string) string {
+		return said(raw(uintptr(number(a[0])), numbers(a[1:])...))
+	},
 	"setuid":    func(a []string) string { return said(raw(unix.SYS_SETUID, uintptr(number(a[0])))) },
 	"mount":     func(a []string) string { return said(unix.Mount("none", a[0], "tmpfs", 0, "")) },
 	"mmapanon":  func(a []string) string { return mapped(-1, unix.MAP_ANON|unix.MAP_PRIVATE) },
@@ -162,14 +166,16 @@ var probes = map[string]func([]string) string{
 	"unixdgram": unixDatagram,
 	"unixdial":  func(a []string) string { return unixDialled(a[0]) },
 	"socket": func(a []string) string {
-		return said(raw(unix.SYS_SOCKET, uintptr(number(a[0])), uintptr(number(a[1])), uintptr(number(a[2]))))
+		return said(raw(unix.SYS_SOCKET, numbers(a)...))
 	},
 	"race":      raced,
 	"raceWrite": racedWrite,
 	"wait":      func(a []string) string { return said(unix.Pause()) },
 	"getpid":    func(a []string) string { return timed(number(a[0]), func() { unix.Getpid() }) },
-	"openclose": func(a []string) string { return timed(number(a[1]), func() { opened(a[0], unix.O_WRONLY) }) },
-	"sleepy":    sleepy,
+	"openclose": func(a []string) string {
+		return timed(number(a[1]), func() { opened(a[0], unix.O_WRONLY) })
+	},
+	"sleepy": sleepy,
 }
 
 func numbers(texts []string) []uintptr {

@@ -141,7 +141,7 @@ func (c *call) signalled(target int64, number uint32) (uintptr, *kernel.SyscallC
 	return c.forward()
 }
 
-// ptrace is all the ways into another process: which is asked for stands in Sysno, Flags and Result.
+// ptrace records which request it is in Flags, and whose process in Result.
 func ptrace(c *call) (uintptr, *kernel.SyscallControl, error) {
 	rec := c.record(sandbox.KindPtrace)
 	rec.Flags, rec.Result = c.args[0].Uint(), int64(c.args[1].Int())

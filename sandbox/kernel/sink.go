@@ -27,7 +27,6 @@ type sink struct {
 	ring    *ring.Ring
 	out     *ring.Producer
 	policy  *sandbox.Compiled
-	denied  []string // patterns of the policy's rules that deny files
 	clock   wallclock.Clock
 	birth   string // the first record's text
 	restore bool   // the sandbox comes from a snapshot
@@ -81,7 +80,7 @@ func newSink(config map[string]any, end *fd.FD) (*sink, error) {
 	if err := json.Unmarshal([]byte(text), &set); err != nil {
 		return nil, errs.As(errs.Invalid, err, op)
 	}
-	policy, denied, err := set.compile()
+	policy, err := set.compile()
 	if err != nil {
 		return nil, errs.Wrap(err, op)
 	}
@@ -97,8 +96,11 @@ func newSink(config map[string]any, end *fd.FD) (*sink, error) {
 	if err != nil {
 		return nil, errs.Wrap(err, op)
 	}
-	s := &sink{ring: memory, out: ring.NewProducer(memory, patience), policy: policy,
-		denied: denied, clock: wallclock.System(), birth: string(birth), restore: set.Birth.Snapshot != "", digests: newDigests()}
+	s := &sink{
+		ring: memory, out: ring.NewProducer(memory, patience), clock: wallclock.System(),
+		policy: policy, digests: newDigests(),
+		birth: string(birth), restore: set.Birth.Snapshot != "",
+	}
 	if s.restore {
 		s.begin(sandbox.KindRestore)
 	}
