@@ -20,6 +20,7 @@ const imageDisk = "/dev/vda"
 // agent serves the host's calls. Each call has a goroutine, ended by its answer.
 type agent struct {
 	inside  Inside
+	console io.Writer // the inside may give os.Stderr to its program
 	wire    string
 	control *port
 	streams *streams
@@ -33,19 +34,23 @@ type agent struct {
 
 // process is one started from outside.
 type process struct {
-	done chan struct{} // closed when exit and err are there
-	exit Exit
-	err  error
+	began chan struct{} // closed when signal is there
+	done  chan struct{} // closed when exit and err are there
+
+	signal func(int) error
+	exit   Exit
+	err    error
 }
 
 // agentMain is the whole life of the agent. It ends with the host's word or with the control port.
 func agentMain(words []string, inside Inside) int {
-	a := &agent{inside: inside, processes: map[uint32]*process{}, end: make(chan struct{})}
+	a := &agent{inside: inside, console: os.Stderr, processes: map[uint32]*process{},
+		end: make(chan struct{})}
 	if hasWire(words) {
 		a.wire = wireName
 	}
 	if err := a.open(); err != nil {
-		fmt.Fprintln(os.Stderr, "surety: agent:", err)
+		fmt.Fprintln(a.console, "surety: agent:", err)
 		return 1
 	}
 	go func() { _ = a.streams.serve() }() // ends with the machine
@@ -54,10 +59,10 @@ func agentMain(words []string, inside Inside) int {
 	select {
 	case <-a.end:
 	case err := <-broken:
-		fmt.Fprintln(os.Stderr, "surety: agent:", err)
+		fmt.Fprintln(a.console, "surety: agent:", err)
 	}
 	if err := a.close(); err != nil {
-		fmt.Fprintln(os.Stderr, "surety: agent:", err)
+		fmt.Fprintln(a.console, "surety: agent:", err)
 	}
 	return 0
 }
@@ -97,7 +102,7 @@ func (a *agent) reply(id uint32, what call) {
 		err = a.control.sendJSON(answer, id, result)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "surety: agent: answer:", err)
+		fmt.Fprintln(a.console, "surety: agent: answer:", err)
 	}
 	if what.Op == opEnd {
 		a.ending.Do(func() { close(a.end) })
@@ -127,6 +132,8 @@ func (a *agent) perform(ctx context.Context, what call) (outcome, error) {
 		return outcome{}, a.exec(ctx, box, what)
 	case opJoin:
 		return a.join(ctx, what.Process)
+	case opSignal:
+		return outcome{}, a.signal(ctx, what.Process, what.Signal)
 	case opKill:
 		return outcome{}, box.Kill(ctx, what.Signal, what.All)
 	case opCall:
@@ -168,7 +175,7 @@ func (a *agent) exec(ctx context.Context, box Box, what call) error {
 		return errs.New(errs.Busy, "%d processes started from outside are running, limit %d", n,
 			maxProcesses)
 	}
-	p := &process{done: make(chan struct{})}
+	p := &process{began: make(chan struct{}), done: make(chan struct{})}
 	a.processes[what.Process] = p
 	a.mu.Unlock()
 	streams, err := a.plug(what.Process)
@@ -177,7 +184,10 @@ func (a *agent) exec(ctx context.Context, box Box, what call) error {
 		return err
 	}
 	go func() {
-		p.exit.Code, p.err = box.Exec(ctx, what.Order, streams)
+		p.exit.Code, p.err = box.Exec(ctx, what.Order, streams, func(signal func(int) error) {
+			p.signal = signal
+			close(p.began)
+		})
 		close(p.done)
 	}()
 	return nil
@@ -197,6 +207,24 @@ func (a *agent) join(ctx context.Context, number uint32) (outcome, error) {
 		return outcome{Exit: p.exit}, p.err
 	case <-ctx.Done():
 		return outcome{}, ctx.Err()
+	}
+}
+
+// signal sends a signal to a process, once it runs. One that has ended needs none.
+func (a *agent) signal(ctx context.Context, number uint32, signal int) error {
+	a.mu.Lock()
+	p := a.processes[number]
+	a.mu.Unlock()
+	if p == nil {
+		return errs.New(errs.NotFound, "process %d was not started from outside, or has ended", number)
+	}
+	select {
+	case <-p.began:
+		return p.signal(signal)
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -44,11 +43,9 @@ func TestMachine(t *testing.T) {
 	t.Logf("up after %s", time.Since(began))
 	created := make(chan error)
 	go func() { created <- m.Create(t.Context(), order, Stdio{Stdout: &out, Stderr: &complaints}) }()
-	frames, err := m.Next(time.Minute)
+	frames, err := m.Trail().Next(time.Minute)
 	t.Logf("%d bytes of frames, %v", len(frames), err)
-	if err := m.Advance(len(frames)); err != nil {
-		t.Fatal(err)
-	}
+	m.Trail().Advance(len(frames))
 	if err := <-created; err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +55,6 @@ func TestMachine(t *testing.T) {
 	}
 	exit, err := m.Wait(t.Context())
 	t.Logf("%+v %v after %s\n%s%s", exit, err, time.Since(began), out.String(), complaints.String())
-	if _, err := m.Next(time.Minute); err != io.EOF {
-		t.Error(err)
-	}
 }
 
 var _ = strings.Repeat

@@ -18,6 +18,7 @@ const (
 	opWait   = "wait"   // answered when the program has ended
 	opExec   = "exec"   // open the streams of a process and run it; answered when they are open
 	opJoin   = "join"   // answered when that process has ended
+	opSignal = "signal" // to a process that exec ran
 	opKill   = "kill"
 	opCall   = "call"
 	opTrace  = "trace"

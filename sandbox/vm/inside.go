@@ -33,8 +33,10 @@ type Box interface {
 	// Wait returns when the program has ended.
 	Wait(ctx context.Context) (Exit, error)
 	// Exec runs a process, described in the runtime's own words, to its end and returns its exit
-	// code. The streams are the box's to close, as soon as the process has them.
-	Exec(ctx context.Context, process []byte, io Streams) (int, error)
+	// code. The streams are the box's to close, as soon as the process has them. began is called
+	// once it runs, with what sends it a signal.
+	Exec(ctx context.Context, process []byte, io Streams, began func(signal func(int) error)) (int,
+		error)
 	// Call is any other request of the runtime to itself: pause, ps, statistics.
 	Call(ctx context.Context, order []byte) ([]byte, error)
 	// Kill sends a signal to the program, or to all processes.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/base/ident"
@@ -43,7 +45,7 @@ type Machine struct {
 	qemu    *qemu
 	calls   *caller
 	streams *streams
-	trail   *collection
+	trail   *Frames
 	readers sync.WaitGroup // one for each port, and the console
 	awake   chan struct{}  // closed by the guest's hello
 	rouse   sync.Once
@@ -54,8 +56,8 @@ type Machine struct {
 	closing bool
 }
 
-// Run starts a machine and returns when its guest is up; then come Create, with somebody who calls
-// Next meanwhile, and Start. Errors: Unavailable when this machine runs no such guests, with what
+// Run starts a machine and returns when its guest is up; then come Create, with somebody who takes
+// frames from Trail meanwhile, and Start. Errors: Unavailable when this machine runs no such guests, with what
 // the probe found, or when the guest does not boot, with its last words; TooLarge. Nothing is left
 // then.
 func Run(ctx context.Context, c Config) (*Machine, error) {
@@ -79,7 +81,7 @@ func Run(ctx context.Context, c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c, qemu: q, awake: make(chan struct{}), streams: newStreams(ends.stdio),
-		calls: newCaller(ends.control), trail: newCollection(ends.trail)}
+		calls: newCaller(ends.control), trail: newFrames(ends.trail)}
 	m.serve(controlPort, m.serveControl)
 	m.serve(stdioPort, m.streams.serve)
 	m.serve(trailPort, m.trail.serve)
@@ -133,8 +135,8 @@ func (m *Machine) serveControl() error {
 }
 
 // Create boots the sandbox that order describes, in the runtime's own words, up to its gate. It can
-// be called once. The birth record is on its way before it returns: it may have to be taken with
-// Next first. Errors: what Inside.Create said.
+// be called once. The birth record is on its way before it returns: it may have to be taken from
+// Trail first. Errors: what Inside.Create said.
 func (m *Machine) Create(ctx context.Context, order json.RawMessage, io Stdio) error {
 	what := call{Op: opCreate, Order: order, Image: m.config.Image != nil}
 	p, err := m.plug(0, io)
@@ -168,7 +170,10 @@ func (m *Machine) Wait(ctx context.Context) (Exit, error) {
 }
 
 // Exec runs a process, described in the runtime's own words, to its end and returns its exit code.
-func (m *Machine) Exec(ctx context.Context, process json.RawMessage, io Stdio) (int, error) {
+// began, where it is not nil, is called once the process has its streams, with its number for
+// Signal. When ctx is done the process is killed.
+func (m *Machine) Exec(ctx context.Context, process json.RawMessage, io Stdio,
+	began func(process uint32)) (int, error) {
 	m.mu.Lock()
 	m.process++
 	number := m.process
@@ -184,12 +189,24 @@ func (m *Machine) Exec(ctx context.Context, process json.RawMessage, io Stdio) (
 	if err := p.feed(); err != nil {
 		return 0, err
 	}
-	o, err := m.calls.ask(ctx, call{Op: opJoin, Process: number})
+	if began != nil {
+		began(number)
+	}
+	defer context.AfterFunc(ctx, func() {
+		_ = m.Signal(context.Background(), number, int(unix.SIGKILL)) // it may have ended
+	})()
+	o, err := m.calls.ask(context.WithoutCancel(ctx), call{Op: opJoin, Process: number})
 	if err != nil {
 		return 0, m.explain(err)
 	}
 	p.drain()
 	return o.Exit.Code, nil
+}
+
+// Signal sends a signal to a process that Exec runs: kind NotFound when it has ended.
+func (m *Machine) Signal(ctx context.Context, process uint32, signal int) error {
+	_, err := m.calls.ask(ctx, call{Op: opSignal, Process: process, Signal: signal})
+	return m.explain(err)
 }
 
 // Call is a request of the runtime to itself, inside.
@@ -219,13 +236,12 @@ func (m *Machine) SetName(addr netip.Addr, name string, until clock.Instant) err
 	return m.explain(err)
 }
 
-// Next waits up to wait for frames of the trail and returns a run of whole ones, valid until
-// Advance. None: nil, nil. Errors: io.EOF after the last; Unavailable when the machine was gone
-// before it; Corrupt.
-func (m *Machine) Next(wait time.Duration) ([]byte, error) { return m.trail.next(wait) }
+// Trail is where the audit's frames come out.
+func (m *Machine) Trail() *Frames { return m.trail }
 
-// Advance says that n bytes of what Next returned are stored. Only then does the guest forget them.
-func (m *Machine) Advance(n int) error { return m.trail.advance(n) }
+// Next and Advance are those of Trail.
+func (m *Machine) Next(wait time.Duration) ([]byte, error) { return m.trail.Next(wait) }
+func (m *Machine) Advance(n int) error                     { m.trail.Advance(n); return nil }
 
 // Gone is closed when the machine has ended, by whatever cause.
 func (m *Machine) Gone() <-chan struct{} { return m.qemu.gone }

@@ -110,7 +110,8 @@ func code(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-func (b *plainBox) Exec(_ context.Context, process []byte, io Streams) (int, error) {
+func (b *plainBox) Exec(_ context.Context, process []byte, io Streams,
+	began func(func(int) error)) (int, error) {
 	var o plainOrder
 	if err := json.Unmarshal(process, &o); err != nil {
 		return 0, errs.As(errs.Invalid, err, "process")
@@ -119,6 +120,7 @@ func (b *plainBox) Exec(_ context.Context, process []byte, io Streams) (int, err
 	err := cmd.Start()
 	closeAll(cmd)
 	if err == nil {
+		began(func(signal int) error { return cmd.Process.Signal(syscall.Signal(signal)) })
 		err = cmd.Wait()
 	}
 	var exit *exec.ExitError

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -56,98 +55,109 @@ func (t *Trail) Close() error {
 	return errors.Join(t.port.send(message{kind: ended}), t.port.file.Close())
 }
 
-// collection is the host's end: frames as they arrive, until the collector has stored them.
-type collection struct {
+// Frames is the host's end: frames as they arrive, until the collector has stored them. It belongs
+// to one goroutine, but for Wake.
+type Frames struct {
 	port *port
 
 	mu      sync.Mutex
-	waiting []byte // at most trailWindow
-	over    error  // io.EOF when the guest said that there is no more
-
-	arrived chan struct{} // one token: something has changed
-	held    int           // bytes that next returned
+	waiting []byte // at most trailWindow+maxChunk
+	held    int    // bytes that Next returned
+	ended   bool   // the guest said that there is no more
+	broken  error  // why there will be no more, where it did not
+	woken   bool
+	arrived chan struct{} // one token: something above has changed
 }
 
-func newCollection(p *port) *collection {
-	return &collection{port: p, arrived: make(chan struct{}, 1)}
-}
+func newFrames(p *port) *Frames { return &Frames{port: p, arrived: make(chan struct{}, 1)} }
 
 // serve reads the port until it ends.
-func (c *collection) serve() error {
+func (f *Frames) serve() error {
 	for {
-		m, err := readMessage(c.port.file)
+		m, err := readMessage(f.port.file)
 		if err == nil {
-			err = c.take(m)
+			err = f.take(m)
 		}
 		if err != nil {
-			c.fail(err)
+			f.change(func() { f.broken = errs.As(errs.Unavailable, err, "vm: the trail broke off") })
 			return err
 		}
 	}
 }
 
-func (c *collection) take(m message) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch m.kind {
-	case hello:
-	case records:
-		if n := len(c.waiting) + len(m.payload); n > trailWindow+maxChunk {
-			return errs.New(errs.Corrupt, "vm: %d bytes of the trail before one was taken, limit %d", n,
+func (f *Frames) take(m message) (err error) {
+	f.change(func() {
+		n := len(f.waiting) + len(m.payload)
+		switch {
+		case m.kind == hello:
+		case m.kind == ended:
+			f.ended = true
+		case m.kind != records:
+			err = errs.New(errs.Corrupt, "vm: a message of kind %d on port %s", m.kind, f.port.name)
+		case n > trailWindow+maxChunk:
+			err = errs.New(errs.Corrupt, "vm: %d bytes of the trail before one was taken, limit %d", n,
 				trailWindow+maxChunk)
+		default:
+			f.waiting = append(f.waiting, m.payload...)
 		}
-		c.waiting = append(c.waiting, m.payload...)
-	case ended:
-		if c.over == nil {
-			c.over = io.EOF
-		}
-	default:
-		return errs.New(errs.Corrupt, "vm: a message of kind %d on port %s", m.kind, c.port.name)
-	}
-	c.signal()
-	return nil
+	})
+	return err
 }
 
-func (c *collection) fail(cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over == nil {
-		c.over = errs.As(errs.Unavailable, cause, "vm: the trail ended with the machine")
-	}
-	c.signal()
-}
-
-func (c *collection) signal() {
+// change does something under the lock and lets go of a Next that waits.
+func (f *Frames) change(do func()) {
+	f.mu.Lock()
+	do()
+	f.mu.Unlock()
 	select {
-	case c.arrived <- struct{}{}:
+	case f.arrived <- struct{}{}:
 	default:
 	}
 }
 
-// next is Machine.Next.
-func (c *collection) next(wait time.Duration) ([]byte, error) {
+// Size is how many bytes can be on their way at most.
+func (f *Frames) Size() int { return trailWindow + maxChunk }
+
+// Next waits up to wait for frames and returns a run of whole ones, valid until Advance. None: nil,
+// nil, and so for ever after the last. Errors: Unavailable when the machine was gone before it had
+// said that there are no more; Corrupt.
+func (f *Frames) Next(wait time.Duration) ([]byte, error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		frames, err := c.whole()
+		frames, err := f.whole()
 		if len(frames) > 0 || err != nil {
 			return frames, err
 		}
 		select {
-		case <-c.arrived:
+		case <-f.arrived:
+			if f.wasWoken() {
+				return f.whole()
+			}
 		case <-timer.C:
-			return c.whole()
+			return f.whole()
 		}
 	}
 }
 
+// Wake ends the wait of a Next that is under way, or of the one that comes.
+func (f *Frames) Wake() { f.change(func() { f.woken = true }) }
+
+func (f *Frames) wasWoken() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.woken
+	f.woken = false
+	return was
+}
+
 // whole returns the frames that have arrived to their end.
-func (c *collection) whole() ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (f *Frames) whole() ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	n := 0
 	for {
-		size, err := ring.FrameSize(c.waiting[n:])
+		size, err := ring.FrameSize(f.waiting[n:])
 		if err != nil && n == 0 {
 			return nil, err
 		}
@@ -156,26 +166,38 @@ func (c *collection) whole() ([]byte, error) {
 		}
 		n += size
 	}
-	c.held = n
-	if n > 0 {
-		return c.waiting[:n:n], nil
-	}
-	if c.over == io.EOF && len(c.waiting) > 0 {
+	f.held = n
+	switch {
+	case n > 0:
+		return f.waiting[:n:n], nil
+	case f.ended && len(f.waiting) > 0:
 		return nil, errs.New(errs.Corrupt, "vm: the trail ended within a frame, at %d bytes of it",
-			len(c.waiting))
+			len(f.waiting))
+	case f.ended:
+		return nil, nil
 	}
-	return nil, c.over
+	return nil, f.broken
 }
 
-// advance is Machine.Advance.
-func (c *collection) advance(n int) error {
-	c.mu.Lock()
-	n = min(n, c.held)
-	c.held -= n
-	c.waiting = append([]byte(nil), c.waiting[n:]...)
-	c.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	return c.port.sendNumber(taken, 0, uint32(n))
+// Ended reports whether the guest has said that there are no more frames, and all have been taken.
+func (f *Frames) Ended() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ended && len(f.waiting) == 0
 }
+
+// Advance says that n bytes of what Next returned are stored. Only then does the guest forget them.
+// On a machine that is gone it is lost, and Next says so.
+func (f *Frames) Advance(n int) {
+	f.mu.Lock()
+	n = min(n, f.held)
+	f.held -= n
+	f.waiting = append([]byte(nil), f.waiting[n:]...)
+	f.mu.Unlock()
+	if n > 0 {
+		_ = f.port.sendNumber(taken, 0, uint32(n))
+	}
+}
+
+// Close says that nobody reads any more: the guest's next record is not taken, and its sandbox ends.
+func (f *Frames) Close() { _ = f.port.file.Close() }
