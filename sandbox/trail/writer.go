@@ -40,7 +40,7 @@ type Writer struct {
 	syncing  chan error    // of the sync under way; nil where there is none
 	covered  hint          // the last seal that it covers
 	dirty    bool          // something was written since it began
-	consumer *ring.Consumer
+	consumer Source
 	unread   int   // bytes of the ring that are in buffer
 	again    bool  // records that the trail has already are passed over: recovery
 	forced   bool  // MaxBytes does not hold: the end is being written
@@ -168,11 +168,25 @@ func (w *Writer) seal(final bool) {
 	w.digest.Reset()
 }
 
+// Source is what a trail is drained from: a ring.Consumer, or what stands for one far away.
+type Source interface {
+	// Size is how many bytes of frames it can hold at most.
+	Size() int
+	// Next waits up to wait and returns whole frames, valid until Advance; none: nil, nil.
+	Next(wait time.Duration) ([]byte, error)
+	// Advance gives back n bytes of what Next returned: they are stored.
+	Advance(n int)
+	// Wake ends a wait.
+	Wake()
+	// Close says that nobody reads any more.
+	Close()
+}
+
 // Drain moves records from the ring into the trail, seals and syncs, until ctx is done and the ring
 // is empty (nil), or an error: Corrupt for a record that does not continue the chain, NoSpace for a
 // full disk or trail. After an error nobody reads the ring any more, as its producer learns with its
 // next record; the sandbox must be killed, then Finish called.
-func (w *Writer) Drain(ctx context.Context, c *ring.Consumer) error {
+func (w *Writer) Drain(ctx context.Context, c Source) error {
 	if err := w.attach(c); err != nil {
 		return w.fail(err)
 	}
@@ -193,7 +207,7 @@ func (w *Writer) Drain(ctx context.Context, c *ring.Consumer) error {
 }
 
 // attach takes the ring to drain, and reserves as much room as it holds.
-func (w *Writer) attach(c *ring.Consumer) error {
+func (w *Writer) attach(c Source) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
