@@ -28,6 +28,7 @@ type Wire struct {
 type Namespace struct {
 	file *os.File
 	link *tap
+	own  Addresses
 
 	mu     sync.Mutex
 	closed bool
@@ -106,7 +107,7 @@ func buildNamespace(w Wire) (*Namespace, error) {
 		link.Close()
 		return nil, err
 	}
-	return &Namespace{file: own, link: link}, nil
+	return &Namespace{file: own, link: link, own: w.Addresses}, nil
 }
 
 // configure brings the devices of the calling thread's network namespace up.
@@ -192,8 +193,12 @@ func (n *Namespace) ID() (uint64, error) {
 // Link is the far end of the namespace's device. It belongs to the namespace and ends with it.
 func (n *Namespace) Link() Link { return n.link }
 
+// Addresses are the wire's: those it was made with, without IPv6 where the host has none.
+func (n *Namespace) Addresses() Addresses { return n.own }
+
 // Do runs f on a thread inside the namespace: sockets it opens and processes it starts are there.
-// The thread ends with f, so f must not start goroutines that count on it.
+// The thread ends with f, so f must not start goroutines that count on it, nor processes that are to
+// die with their parent thread (PR_SET_PDEATHSIG).
 func (n *Namespace) Do(f func() error) error {
 	result := make(chan error, 1)
 	go onSpareThread(func() {

@@ -39,7 +39,7 @@ func newWireMTU(t testing.TB, mtu int, change func(*egress.Config)) *wire {
 		t.Fatal(err)
 	}
 	w := &wire{t: t, ns: ns, seen: make(chan struct{}, 1<<16)}
-	config := egress.Config{Addresses: egress.DefaultAddresses(), Link: ns.Link(),
+	config := egress.Config{Addresses: ns.Addresses(), Link: ns.Link(),
 		Clock: wallclock.System(), Observe: w.observe,
 		Servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
 	if change != nil {
