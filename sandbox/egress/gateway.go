@@ -225,15 +225,16 @@ func (g *Gateway) tune() {
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(false)
 	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	linger := tcpip.TCPLingerTimeoutOption(finWait)
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: maxBuffer, Max: maxBuffer}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: maxBuffer,
+		Max: maxBuffer}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: maxBuffer, Max: maxBuffer}
 	g.stack.SetOption(tcpip.ReceiveBufferSizeOption{Min: minBuffer, Default: sessionBuffer,
 		Max: sessionBuffer})
 	g.stack.SetOption(tcpip.SendBufferSizeOption{Min: minBuffer, Default: sessionBuffer,
 		Max: sessionBuffer})
 	recovery := tcpip.TCPRecovery(0)
-	for _, option := range []tcpip.SettableTransportProtocolOption{&recovery, &sack, &moderate, &wait, &linger,
-		&receive, &send} {
+	for _, option := range []tcpip.SettableTransportProtocolOption{&recovery, &sack, &moderate, &wait,
+		&linger, &receive, &send} {
 		g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, option)
 	}
 }
