@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"os"
@@ -104,31 +105,43 @@ func layerName(blobs []blob, i int) string {
 	if digest == "" {
 		digest = blobs[i].diffID
 	}
-	return errs.New(errs.Internal, "layer %d of %d, %s", i+1, len(blobs), digest).Error()
+	return fmt.Sprintf("layer %d of %d, %s", i+1, len(blobs), digest)
 }
 
 // readLayers fetches and reads the layers, several at a time. It returns all of them, or the error
-// of the lowest that failed for itself, with nothing left open.
+// of the lowest that is refused, with nothing left open. One that is refused stops those above it,
+// and never those below, so that the same image is always refused for the same reason.
 func (b *builder) readLayers(ctx context.Context, blobs []blob) ([]*layer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	layers, failed := make([]*layer, len(blobs)), make([]error, len(blobs))
+	contexts, cancels := make([]context.Context, len(blobs)), make([]context.CancelFunc, len(blobs))
+	for i := range blobs {
+		contexts[i], cancels[i] = context.WithCancel(ctx)
+		defer cancels[i]()
+	}
 	shared := b.newShared(blobs)
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(fetchersMax, len(blobs)) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(blobs); i = int(next.Add(1)) - 1 {
-				layers[i], failed[i] = shared.readLayer(ctx, blobs[i])
-				if failed[i] != nil {
-					failed[i] = errs.Wrap(failed[i], "%s", layerName(blobs, i))
+				layers[i], failed[i] = shared.readLayer(contexts[i], blobs[i])
+				if failed[i] == nil {
+					continue
+				}
+				failed[i] = errs.Wrap(failed[i], "%s", layerName(blobs, i))
+				for _, cancel := range cancels[i+1:] {
 					cancel()
 				}
 			}
 		})
 	}
 	workers.Wait()
-	err := firstOf(failed)
+	var err error
+	for i := len(failed) - 1; i >= 0; i-- {
+		if failed[i] != nil {
+			err = failed[i]
+		}
+	}
 	if err == nil {
 		return layers, nil
 	}
@@ -138,20 +151,6 @@ func (b *builder) readLayers(ctx context.Context, blobs []blob) ([]*layer, error
 		}
 	}
 	return nil, err
-}
-
-// firstOf returns the first error that is not only another's cancellation.
-func firstOf(all []error) error {
-	var first error
-	for _, err := range all {
-		if err != nil && !errs.Is(err, errs.Canceled) {
-			return err
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return first
 }
 
 // shared is what the readers of one image's layers have in common.

@@ -20,7 +20,7 @@ import (
 )
 
 // TestMain lets the test's program be another process: one that holds a sealed image until its
-// input ends, or one that is killed while it adds an image.
+// input ends, one that is killed while it adds an image, or one whose disk is full.
 func TestMain(m *testing.M) {
 	var err error
 	switch {
@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		err = beHolder(os.Getenv("IMAGE_TEST_HOLD"))
 	case os.Getenv("IMAGE_TEST_ADD") != "":
 		err = beAdder(os.Getenv("IMAGE_TEST_ADD"))
+	case os.Getenv("IMAGE_TEST_FULL") != "":
+		var said string
+		said, err = beFull(os.Getenv("IMAGE_TEST_FULL"))
+		fmt.Println(said)
 	default:
 		os.Exit(m.Run())
 	}

@@ -66,7 +66,7 @@ func diskError(err error, format string, args ...any) error {
 	kind := errs.Internal
 	var typed *errs.Error
 	switch {
-	case errors.As(err, &typed):
+	case errors.As(err, &typed) && typed.Kind != errs.Internal:
 		kind = typed.Kind
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		kind = errs.NoSpace
