@@ -47,8 +47,8 @@ func TestScorerSandbox(t *testing.T) {
 	}
 	n.says(t, "in sandbox "+box.Id)
 
-	first := lend(t, n, "SCORER-1")
-	audited(t, n, first, box)
+	first := box.Id
+	audited(t, n, lend(t, n, "SCORER-1"), box)
 	metricsOf(t, n, "surety_sandbox_scorer_serving_bool 1", "surety_sandbox_acts_refused_count 0")
 
 	decided := make(map[string]bool)
@@ -65,18 +65,34 @@ func TestScorerSandbox(t *testing.T) {
 	balanced(t, n)
 	unbreached(t, n)
 
+	cut := scorerBox(t, n).Id
+	n.kill(t)
+	n = startNode(t, dir, "--rate", "0", "--set", "sandbox.scorer=sandbox")
 	last := scorerBox(t, n).Id
+	until(t, 20*time.Second, "the sandbox of the killed node is put away", func() (bool, string) {
+		left := instances(dir)
+		return len(left) == 1 && left[0] == last, fmt.Sprint(left)
+	})
 	n.stop(t)
 	if status := n.command.ProcessState.ExitCode(); status != 0 {
 		t.Errorf("stopped with exit status %d\n%s", status, n.output)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "sandbox", "instances", "*")); len(left) > 0 {
+	if left := instances(dir); len(left) > 0 {
 		t.Errorf("left behind: %v\n%s", left, n.output)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "sandbox", "trails", last)); err != nil {
-		t.Errorf("the trail is gone: %v", err)
+	for _, box := range []string{first, cut, last} {
+		run(t, dir, 0, "sandbox", "audit", "verify", filepath.Join(dir, "sandbox", "trails", box))
 	}
 	run(t, dir, 0, "evidence", "check")
+}
+
+// instances lists the sandboxes of a data directory.
+func instances(dir string) (ids []string) {
+	entries, _ := os.ReadDir(filepath.Join(dir, "sandbox", "instances"))
+	for _, e := range entries {
+		ids = append(ids, e.Name())
+	}
+	return ids
 }
 
 // audited holds the decision of a loan to the sandbox it was scored in, by the trace.

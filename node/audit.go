@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"surety/base/ident"
 	"surety/evidence"
 	"surety/evidence/tlog"
+	"surety/sandbox"
 	"surety/sandbox/runtime"
 	"surety/sandbox/trail"
 	"surety/sys/wallclock"
@@ -68,8 +70,9 @@ type auditor struct {
 	anchoring sync.Mutex // one record of our source after the other; taken before mu
 
 	mu       sync.Mutex
-	evidence *tlog.Log // nil before the log is open
-	serving  *watched  // nil where no sandbox serves
+	evidence *tlog.Log       // nil before the log is open
+	serving  *watched        // nil where no sandbox serves
+	ours     map[string]bool // ids of the sandboxes of this run of the node
 }
 
 // watched is what is known of one sandbox.
@@ -91,7 +94,21 @@ type watched struct {
 }
 
 func newAuditor(clock wallclock.Clock, log *slog.Logger) *auditor {
-	return &auditor{clock: clock, slog: log}
+	return &auditor{clock: clock, slog: log, ours: make(map[string]bool)}
+}
+
+// expect tells of a sandbox that is about to be made, so that it is not taken for one of an earlier
+// run.
+func (a *auditor) expect(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ours[id] = true
+}
+
+func (a *auditor) expects(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ours[id]
 }
 
 // open gives the auditor the log, which is opened after the first sandbox is started.
@@ -216,7 +233,7 @@ func (a *auditor) sweep(ctx context.Context) {
 		return
 	}
 	for _, box := range boxes {
-		if w := a.current(); w != nil && w.id == box.ID() {
+		if a.expects(box.ID()) {
 			continue
 		}
 		w := &watched{box: box, id: box.ID()}
@@ -239,17 +256,59 @@ func (a *auditor) end(w *watched) error {
 	if err := a.stop(ctx, w.box); err != nil {
 		return errors.Join(err, w.box.Close())
 	}
+	if err := a.close(ctx, w); err != nil { // it stays for the next start to try again
+		return errors.Join(err, w.box.Close())
+	}
+	return errors.Join(w.box.Remove(ctx, true), w.box.Close())
+}
+
+// close anchors the end of the trail of a sandbox that has ended. What the policy refused is
+// counted from the trail, which has every record, also those of a last moment that nobody watched.
+func (a *auditor) close(ctx context.Context, w *watched) error {
 	head, err := w.readHead()
-	if err == nil {
-		err = w.describeSpec()
-		w.mu.Lock()
-		w.head.Head = head
-		w.mu.Unlock()
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = a.anchor(ctx, w, true)
+	if err := w.describeSpec(); err != nil {
+		return err
 	}
-	return errors.Join(err, w.box.Remove(ctx, true), w.box.Close())
+	refused, wouldRefuse, err := w.count(ctx)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.head.Head, w.head.Refused, w.head.WouldRefuse = head, refused, wouldRefuse
+	w.mu.Unlock()
+	if refused > 0 {
+		a.slog.Warn("the policy refused acts of the scorer", "sandbox", w.id, "acts", refused,
+			"trail", w.trail)
+	}
+	return a.anchor(ctx, w, true)
+}
+
+// count reads the trail and counts what the policy refused, and would have refused.
+func (w *watched) count(ctx context.Context) (refused, wouldRefuse uint64, err error) {
+	reader, err := trail.Open(w.trail)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	for ctx.Err() == nil {
+		record, err := reader.Next()
+		if err == io.EOF {
+			return refused, wouldRefuse, nil
+		}
+		if err != nil {
+			return refused, wouldRefuse, err
+		}
+		switch record.Verdict {
+		case sandbox.Refused:
+			refused++
+		case sandbox.WouldRefuse:
+			wouldRefuse++
+		}
+	}
+	return refused, wouldRefuse, errs.As(errs.Canceled, ctx.Err(), "node.audit: %s", w.trail)
 }
 
 // stop ends a sandbox. One whose supervisor was killed is for a moment neither run by it nor known

@@ -90,8 +90,9 @@ func (c *cells) prepare(ctx context.Context) (err error) {
 
 // start boots a sandbox and lets the scorer run.
 func (c *cells) start(ctx context.Context, in, out *os.File) (*runtime.Sandbox, error) {
-	box, err := c.host.Create(ctx, runtime.Spec{
-		ID: scorer.Name + "-" + c.node.idents.New().String(), Class: runtime.Sentry,
+	id := scorer.Name + "-" + c.node.idents.New().String()
+	c.node.auditor.expect(id)
+	box, err := c.host.Create(ctx, runtime.Spec{ID: id, Class: runtime.Sentry,
 		Root: runtime.Root{Image: c.image.Image, Digest: c.image.ImageDigest},
 		Args: []string{cellProgram}, Cwd: "/", User: runtime.User{UID: cellUser, GID: cellUser},
 		Overlay: "none", Network: runtime.Network{Mode: "none"}, Policy: c.policy,
