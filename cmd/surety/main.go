@@ -13,6 +13,7 @@ import (
 	"surety/sandbox/kernel"
 	"surety/sandbox/oci"
 	"surety/sandbox/runtime"
+	"surety/sandbox/vm"
 )
 
 // persona is another program that this binary is when it is executed under another name: the
@@ -28,6 +29,7 @@ var personas = [...]persona{
 	{runtime.IsSupervisor, runtime.SupervisorMain},
 	{scorer.IsScorer, scorer.Main},
 	{oci.IsRuntime, oci.Main},
+	{vm.IsGuest, func(argv []string) int { return vm.GuestMain(argv, runtime.Guest{}) }},
 	{escape.IsAttempt, func(argv []string) int { return escape.Main(argv, os.LookupEnv) }},
 }
 

@@ -112,7 +112,7 @@ var lattice = [...]row{
 	{"sandbox/runtime", adapter, "base/... sys/... sandbox/..."},
 	{"sandbox/vm", adapter, "base/... sys/... sandbox/..."},
 	{"sandbox/oci", adapter, "base/... sys/... sandbox/..."},
-	{"sandbox/escape", adapter, "base/... sys/..."},
+	{"sandbox/escape", adapter, "base/... sys/... sandbox"},
 
 	{"rdb/embed", adapter, "base/... sys/..."},
 
@@ -123,7 +123,7 @@ var lattice = [...]row{
 		"sandbox/... console"},
 	{"cli", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
 		"sandbox/... node bench"},
-	{"cmd/surety", top, "cli lending/scorer sandbox/kernel sandbox/oci sandbox/runtime sandbox/vm"},
+	{"cmd/surety", top, "cli lending/scorer sandbox/escape sandbox/kernel sandbox/oci sandbox/runtime sandbox/vm"},
 	{"e2e", tests, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
 		"sandbox/... cli node"},
 	{"internal/house", tests, ""},

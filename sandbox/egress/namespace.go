@@ -110,6 +110,16 @@ func buildNamespace(w Wire) (*Namespace, error) {
 	return &Namespace{file: own, link: link, own: w.Addresses}, nil
 }
 
+// SetUp gives the device eth0 of this process's own network namespace what NewNamespace gives a
+// tap: it is for the guest of a virtual machine, which is alone in its network. mtu is the wire's.
+func SetUp(mtu int) error {
+	w := Wire{Addresses: DefaultAddresses(), MTU: mtu}
+	if !ipv6Available() {
+		w.Addresses.Gateway6 = netip.Addr{}
+	}
+	return configure(w)
+}
+
 // configure brings the devices of the calling thread's network namespace up.
 func configure(w Wire) error {
 	n, err := openNetlink()

@@ -19,24 +19,26 @@ import (
 // defaultPath is what a program finds its commands by when its environment does not say.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// bundle turns a spec into what gVisor boots from: the OCI form of it. image is the path under which the kernel process opens the measured image.
-func (s *Sandbox) bundle(spec *Spec, image string) (*specs.Spec, error) {
+// compose turns the spec into what gVisor boots from, its OCI form. image is the path under which the
+// kernel process opens the measured image.
+func (c *cell) compose(image string) error {
+	spec := c.spec
 	var out *specs.Spec
 	if spec.OCI != nil {
 		out = new(specs.Spec)
 		if err := json.Unmarshal(spec.OCI, out); err != nil {
-			return nil, errs.As(errs.Invalid, err, "oci")
+			return errs.As(errs.Invalid, err, "oci")
 		}
 	} else {
 		out = generate(spec)
 	}
-	dir := s.file(bundleDir)
+	dir := c.file(bundleDir)
 	root := spec.Root.Dir
 	if spec.Root.Image != "" {
 		root = filepath.Join(dir, "rootfs") // stays empty: the kernel maps the image itself
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "rootfs"), 0o755); err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: bundle", s.id)
+		return errs.Wrap(err, "sandbox %s: bundle", c.id)
 	}
 	out.Root = &specs.Root{Path: root, Readonly: spec.Overlay == "none"}
 	if out.Linux == nil {
@@ -49,29 +51,30 @@ func (s *Sandbox) bundle(spec *Spec, image string) (*specs.Spec, error) {
 		out.Annotations["dev.gvisor.spec.rootfs.type"] = "erofs"
 		out.Annotations["dev.gvisor.spec.rootfs.source"] = image
 		if spec.Overlay != "none" {
-			out.Annotations["dev.gvisor.spec.rootfs.overlay"] = s.overlay(spec)
+			out.Annotations["dev.gvisor.spec.rootfs.overlay"] = c.overlay()
 		}
 	}
-	return out, nil
+	c.oci = out
+	return nil
 }
 
 // writeBundle writes the OCI form to where the kernel process reads it.
-func (s *Sandbox) writeBundle(oci *specs.Spec) error {
-	content, err := json.Marshal(oci)
+func (c *cell) writeBundle() error {
+	content, err := json.Marshal(c.oci)
 	if err != nil {
-		return errs.Wrap(err, "sandbox %s: encode bundle", s.id)
+		return errs.Wrap(err, "sandbox %s: encode bundle", c.id)
 	}
-	name := filepath.Join(s.file(bundleDir), "config.json")
-	return errs.Wrap(os.WriteFile(name, content, 0o600), "sandbox %s: bundle", s.id)
+	name := filepath.Join(c.file(bundleDir), "config.json")
+	return errs.Wrap(os.WriteFile(name, content, 0o600), "sandbox %s: bundle", c.id)
 }
 
 // overlay says where what the program writes to its root goes, in gVisor's words.
-func (s *Sandbox) overlay(spec *Spec) string {
-	switch spec.Overlay {
+func (c *cell) overlay() string {
+	switch c.spec.Overlay {
 	case "disk":
-		return "dir=" + s.dir
+		return "dir=" + c.dir
 	case "none", "self":
-		return spec.Overlay
+		return c.spec.Overlay
 	}
 	return "memory"
 }
@@ -139,24 +142,24 @@ func resources(l Limits) *specs.LinuxResources {
 }
 
 // settings are gVisor's own, for this sandbox.
-func (s *Sandbox) settings(spec *Spec, oci *specs.Spec, audit string) (*config.Config, error) {
-	network := map[string]string{"none": "none", "stack": "sandbox", "host": "host"}[spec.Network.Mode]
-	limited := oci.Linux != nil && oci.Linux.Resources != nil ||
-		oci.Linux != nil && oci.Linux.CgroupsPath != ""
+func (c *cell) settings(audit string) (*config.Config, error) {
+	network := map[string]string{"none": "none", "stack": "sandbox", "host": "host"}[c.spec.Network.Mode]
+	limited := c.oci.Linux != nil && c.oci.Linux.Resources != nil ||
+		c.oci.Linux != nil && c.oci.Linux.CgroupsPath != ""
 	words := map[string]string{
-		"root":                     s.file(gvisorDir),
+		"root":                     c.file(gvisorDir),
 		"platform":                 "systrap",
 		"network":                  network,
 		"ignore-cgroups":           strconv.FormatBool(!limited),
-		"overlay2":                 s.flagOverlay(spec),
+		"overlay2":                 c.flagOverlay(),
 		"pod-init-config":          audit,
 		"sidecar-usage-policy":     "LEGACY_DEPRECATED_SLOW_EMBEDDED_FALLBACK",
 		"host-settings":            "ignore",
-		"log":                      s.file(errorLog),
-		"panic-log":                s.file("kernel-panic.log"),
-		"net-raw":                  strconv.FormatBool(slices.Contains(spec.Caps, "CAP_NET_RAW")),
+		"log":                      c.file(errorLog),
+		"panic-log":                c.file("kernel-panic.log"),
+		"net-raw":                  strconv.FormatBool(slices.Contains(c.spec.Caps, "CAP_NET_RAW")),
 		"allow-suid":               "true", // no-new-privileges of the program still forbids it
-		"directfs":                 strconv.FormatBool(spec.Root.Dir != "" || len(spec.Volumes) > 0),
+		"directfs":                 strconv.FormatBool(c.spec.Root.Dir != "" || len(c.spec.Volumes) > 0),
 		"rootless":                 strconv.FormatBool(os.Geteuid() != 0),
 		"gvisor-marker-file":       "true",
 		"gofer-network-namespace":  "new", // a shared one is a mount that stays on the host
@@ -174,22 +177,22 @@ func (s *Sandbox) settings(spec *Spec, oci *specs.Spec, audit string) (*config.C
 	}
 	slices.Sort(args)
 	if err := set.Parse(args); err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: gVisor's settings", s.id)
+		return nil, errs.Wrap(err, "sandbox %s: gVisor's settings", c.id)
 	}
 	conf, err := config.NewFromFlags(set)
 	if err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: gVisor's settings", s.id)
+		return nil, errs.Wrap(err, "sandbox %s: gVisor's settings", c.id)
 	}
 	return conf, nil
 }
 
 // flagOverlay is the overlay of a root that is a directory of the host: what the program writes
 // never reaches it.
-func (s *Sandbox) flagOverlay(spec *Spec) string {
-	if spec.Root.Dir == "" || spec.Overlay == "none" {
+func (c *cell) flagOverlay() string {
+	if c.spec.Root.Dir == "" || c.spec.Overlay == "none" {
 		return "none"
 	}
-	return "root:" + s.overlay(spec)
+	return "root:" + c.overlay()
 }
 
 // platformName is what runs the program's instructions.

@@ -29,8 +29,13 @@ func (s *Spec) checkID() error {
 	if !idForm.MatchString(s.ID) {
 		return errs.New(errs.Invalid, "id: %q is not of the form %s", s.ID, idForm)
 	}
-	if s.Class != Sentry && s.Class != VM {
+	switch {
+	case s.Class != Sentry && s.Class != VM:
 		return errs.New(errs.Invalid, "class: %q is neither sentry nor vm", s.Class)
+	case s.Class == Sentry && s.Emulation:
+		return errs.New(errs.Invalid, "emulation: class sentry emulates nothing")
+	case s.Class == VM && (s.Terminal || s.Snapshot != "" || s.Network.Mode == "host"):
+		return errs.New(errs.Invalid, "class: vm has no terminal, no snapshots and no host network")
 	}
 	return nil
 }

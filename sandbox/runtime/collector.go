@@ -2,42 +2,38 @@ package runtime
 
 import (
 	"context"
-	"log/slog"
-	"path/filepath"
 
 	"surety/sandbox"
 	"surety/sandbox/ring"
 	"surety/sandbox/trail"
 )
 
-// collector carries records from the ring into the trail while the sandbox lives.
+// collector carries records from where the kernel inside puts them into the trail.
 type collector struct {
 	writer *trail.Writer
-	key    trail.SigningKey
 	stop   context.CancelFunc
 	born   chan struct{} // closed when the birth record is in the trail
 	broken chan struct{} // closed when the trail can take no more
 	idle   chan struct{} // closed when draining has ended
 }
 
-// openCollector begins the trail and drains into it. lost is called once when that fails: the
-// sandbox has to die.
-func openCollector(s *Sandbox, dir string, shared *ring.Ring, lost func(error)) (*collector, error) {
-	key, err := trail.LoadKey(filepath.Join(s.host.config.Root, "audit.key"))
-	if err != nil {
-		return nil, err
-	}
-	writer, err := trail.Create(trail.Config{Dir: dir, Sandbox: s.id, Key: key})
+// ringSource is the ring of a kernel on this machine.
+func ringSource(r *ring.Ring) trail.Source { return ring.NewConsumer(r) }
+
+// openCollector begins the trail and drains into it. When that fails the sandbox ends.
+func openCollector(v *supervisor, dir string, from trail.Source) (*collector, error) {
+	writer, err := trail.Create(trail.Config{Dir: dir, Sandbox: v.s.id, Key: v.key})
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &collector{writer: writer, key: key, stop: stop, born: make(chan struct{}),
+	c := &collector{writer: writer, stop: stop, born: make(chan struct{}),
 		broken: make(chan struct{}), idle: make(chan struct{})}
 	go func() {
 		defer close(c.idle)
-		if err := writer.Drain(ctx, ring.NewConsumer(shared)); err != nil {
-			lost(err)
+		if err := writer.Drain(ctx, from); err != nil {
+			v.log.Error("audit", "error", err)
+			v.end("audit: " + err.Error())
 			close(c.broken)
 		}
 	}()
@@ -49,8 +45,6 @@ func openCollector(s *Sandbox, dir string, shared *ring.Ring, lost func(error)) 
 	return c, nil
 }
 
-func (c *collector) publicKey() string { return c.key.Public().String() }
-
 // outside records an act of the host's.
 func (c *collector) outside(r *sandbox.Record) error { return c.writer.Outside(*r) }
 
@@ -59,12 +53,4 @@ func (c *collector) finish(reason string, code int) error {
 	c.stop()
 	<-c.idle
 	return c.writer.Finish(reason, code)
-}
-
-// libraryWriter turns gVisor's own log lines into ours.
-type libraryWriter struct{ log *slog.Logger }
-
-func (w libraryWriter) Write(line []byte) (int, error) {
-	w.log.Info("gvisor", "line", string(line))
-	return len(line), nil
 }

@@ -90,7 +90,11 @@ func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Std
 	if err != nil {
 		return err
 	}
-	if err := s.await(ctx, answer, done); err != nil {
+	patience := bootPatience
+	if spec.Class == VM {
+		patience = machinePatience
+	}
+	if err := s.await(ctx, patience, answer, done); err != nil {
 		return err
 	}
 	if console != nil {
@@ -197,8 +201,9 @@ func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan str
 }
 
 // await reads the supervisor's word, and ends the supervisor when it is a bad one.
-func (s *Sandbox) await(ctx context.Context, answer *os.File, done chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, bootPatience)
+func (s *Sandbox) await(ctx context.Context, patience time.Duration, answer *os.File,
+	done chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	type word struct {
 		content []byte
@@ -226,7 +231,7 @@ func (s *Sandbox) await(ctx context.Context, answer *os.File, done chan struct{}
 	case <-ctx.Done():
 		_ = unix.Kill(s.pid, unix.SIGKILL) // the kernel process dies with it
 		<-done
-		return errs.As(errs.Canceled, ctx.Err(), "sandbox %s: not up within %s", s.id, bootPatience)
+		return errs.As(errs.Canceled, ctx.Err(), "sandbox %s: not up within %s", s.id, patience)
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	// bootPatience is how long a sandbox may take from its supervisor's start to its birth record.
 	// A loaded machine needs seconds; one that needs a minute will not get better.
 	bootPatience = 60 * time.Second
+	// machinePatience is the same for a virtual machine: software emulation takes a minute.
+	machinePatience = 4 * time.Minute
 	// sinkPatience is how long the kernel inside waits for a full ring to be read before it ends the
 	// sandbox: longer than any pause of a disk that will come back.
 	sinkPatience = 20 * time.Second

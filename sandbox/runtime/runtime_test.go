@@ -115,37 +115,45 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, host: host, root: root}
-	before := leavings(t)
 	t.Cleanup(func() {
-		if after := leavings(t); after != before {
-			t.Errorf("left on the host: %s; before: %s", after, before)
+		if left := leavings(t, dir); left != "" {
+			t.Errorf("left on the host: %s", left)
 		}
 	})
 	return f
 }
 
-// leavings counts what a sandbox could leave on the host.
-func leavings(t *testing.T) string {
+// leavings names what sandboxes whose state is below dir left on the host. Other tests have their
+// own running.
+func leavings(t *testing.T, dir string) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	children := 0
+	var left []string
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, dir) {
+			left = append(left, "mount "+line)
+		}
+	}
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
 		line, err := os.ReadFile(name)
-		if err == nil && (bytes.HasPrefix(line, []byte("runsc-")) ||
-			bytes.HasPrefix(line, []byte("surety-supervisor"))) {
-			children++
+		if err == nil && bytes.Contains(line, []byte(dir)) {
+			left = append(left, "process "+strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
-	cgroups, _ := filepath.Glob("/sys/fs/cgroup/*/t-*")
-	return fmt.Sprintf("%d mounts, %d processes, %d cgroups", bytes.Count(mounts, []byte("\n")),
-		children, len(cgroups))
+	cgroups, _ := filepath.Glob("/sys/fs/cgroup/*/" + idOf(t))
+	return strings.Join(append(left, cgroups...), "; ")
+}
+
+// idOf is the name of a test's sandbox.
+func idOf(t *testing.T) string {
+	return "t-" + strings.ToLower(strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()))
 }
 
 func (f *fixture) spec(args ...string) runtime.Spec {

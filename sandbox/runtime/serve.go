@@ -9,11 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/sentry/control"
-	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
-	"gvisor.dev/gvisor/pkg/state/statefile"
-	"gvisor.dev/gvisor/runsc/sandbox"
-	"gvisor.dev/gvisor/runsc/specutils"
 
 	"surety/base/errs"
 	words "surety/sandbox"
@@ -100,7 +95,9 @@ func (v *supervisor) start(files []*os.File) error {
 			return err
 		}
 	}
-	v.ring.Release()
+	if err := v.body.release(); err != nil {
+		return err
+	}
 	v.setState(func(*State) {})
 	return nil
 }
@@ -125,15 +122,15 @@ func (v *supervisor) kill(r *request) error {
 		v.end(fmt.Sprintf("killed by signal %d before it started", r.Signal))
 		return nil
 	}
-	return errs.Wrap(v.container.SignalContainer(unix.Signal(r.Signal), r.All), "signal %d", r.Signal)
+	return v.body.signal(unix.Signal(r.Signal), r.All)
 }
 
 func (v *supervisor) pause() error {
 	if err := v.require(Running); err != nil {
 		return err
 	}
-	if err := v.container.Pause(); err != nil {
-		return errs.Wrap(err, "pause")
+	if err := v.body.pause(); err != nil {
+		return err
 	}
 	v.setState(func(st *State) { st.Status = Paused })
 	return v.collector.outside(&words.Record{Kind: words.KindPause})
@@ -146,8 +143,8 @@ func (v *supervisor) resume() error {
 	if err := v.collector.outside(&words.Record{Kind: words.KindResume}); err != nil {
 		return err
 	}
-	if err := v.container.Resume(); err != nil {
-		return errs.Wrap(err, "resume")
+	if err := v.body.resume(); err != nil {
+		return err
 	}
 	v.setState(func(st *State) { st.Status = Running })
 	return nil
@@ -160,14 +157,13 @@ func (v *supervisor) checkpoint(r *request) error {
 	if err := os.Mkdir(r.Dir, 0o700); err != nil {
 		return errs.Wrap(err, "checkpoint")
 	}
-	opts := sandbox.CheckpointOpts{Compression: statefile.CompressionLevelNone, Resume: r.Leave}
 	if !r.Leave {
 		v.mu.Lock()
 		v.reason = "checkpointed"
 		v.mu.Unlock()
 	}
-	if err := v.container.Checkpoint(v.conf, r.Dir, opts); err != nil {
-		return errs.Wrap(err, "checkpoint")
+	if err := v.body.checkpoint(r.Dir, r.Leave); err != nil {
+		return err
 	}
 	digest, err := sealSnapshot(r.Dir, &v.spec)
 	if err != nil {
@@ -184,31 +180,22 @@ func (v *supervisor) exec(r *request, files []*os.File, conn *net.UnixConn) (ans
 	if len(files) != 3 {
 		return answer{}, errs.New(errs.Invalid, "%d streams, wants 3", len(files))
 	}
-	args, err := v.execArgs(&r.Process, files)
-	if err != nil {
+	session := words.Record{Kind: words.KindSession, Path: r.Process.Args[0], Args: r.Process.Args}
+	if r.Process.User != nil {
+		session.User = r.Process.User.UID
+	}
+	if err := v.collector.outside(&session); err != nil {
 		return answer{}, err
 	}
-	err = v.collector.outside(&words.Record{Kind: words.KindSession, Path: r.Process.Args[0],
-		Args: r.Process.Args, User: uint32(args.KUID)})
-	if err != nil {
-		return answer{}, err
-	}
-	pid, err := v.container.Execute(v.conf, args)
-	if err != nil {
-		return answer{}, errs.As(errs.Invalid, err, "start %s", r.Process.Args[0])
-	}
-	v.enroll(r.Session, pid)
-	defer v.enroll(r.Session, 0)
-	if began, err := json.Marshal(answer{Began: true}); err == nil {
-		_ = writeMessage(conn, began) // who asked may be gone: outlive sees it
-	}
-	go v.outlive(conn, pid)
-	status, err := v.container.WaitPID(pid)
-	if err != nil {
-		return answer{}, errs.Wrap(err, "wait for %s", r.Process.Args[0])
-	}
-	code, _ := exitCode(status)
-	return answer{ExitCode: code}, nil
+	code, err := v.body.exec(&r.Process, files, func(handle int32) {
+		v.enroll(r.Session, handle)
+		if began, err := json.Marshal(answer{Began: true}); err == nil {
+			_ = writeMessage(conn, began) // who asked may be gone: outlive sees it
+		}
+		go v.outlive(conn, handle)
+	})
+	v.enroll(r.Session, 0)
+	return answer{ExitCode: code}, err
 }
 
 // enroll notes which process a session started; 0 when it has ended.
@@ -231,7 +218,7 @@ func (v *supervisor) signal(r *request) error {
 	if !found {
 		return errs.New(errs.NotFound, "no such session")
 	}
-	return errs.Wrap(v.container.SignalProcess(unix.Signal(r.Signal), pid), "signal %d", r.Signal)
+	return v.body.signalProcess(pid, unix.Signal(r.Signal))
 }
 
 // outlive kills what a session started when who asked for it goes away: nothing more is sent on the
@@ -241,89 +228,33 @@ func (v *supervisor) outlive(conn *net.UnixConn, pid int32) {
 	if _, err := conn.Read(one[:]); errors.Is(err, net.ErrClosed) {
 		return
 	}
-	_ = v.container.SignalProcess(unix.SIGKILL, pid) // it may have ended
-}
-
-func (v *supervisor) execArgs(p *Process, files []*os.File) (*control.ExecArgs, error) {
-	program := v.container.Spec.Process
-	caps, err := specutils.Capabilities(v.conf.EnableRaw, program.Capabilities)
-	if err != nil {
-		return nil, errs.Wrap(err, "capabilities")
-	}
-	user := User{UID: program.User.UID, GID: program.User.GID, Groups: program.User.AdditionalGids}
-	if p.User != nil {
-		user = *p.User
-	}
-	args := &control.ExecArgs{
-		Argv:             p.Args,
-		Envv:             append(append([]string{}, program.Env...), p.Env...),
-		WorkingDirectory: p.Cwd,
-		KUID:             auth.KUID(user.UID),
-		KGID:             auth.KGID(user.GID),
-		NoNewPrivileges:  true,
-		Capabilities:     caps,
-		StdioIsPty:       p.Terminal,
-		FilePayload: control.NewFilePayload(map[int]*os.File{0: files[0], 1: files[1], 2: files[2]},
-			nil),
-	}
-	if args.WorkingDirectory == "" {
-		args.WorkingDirectory = program.Cwd
-	}
-	for _, g := range user.Groups {
-		args.ExtraKGIDs = append(args.ExtraKGIDs, auth.KGID(g))
-	}
-	return args, nil
+	_ = v.body.signalProcess(pid, unix.SIGKILL) // it may have ended
 }
 
 func (v *supervisor) processes() (answer, error) {
 	if err := v.require(Running, Paused); err != nil {
 		return answer{}, err
 	}
-	list, err := v.container.Processes()
+	list, err := v.body.processes()
 	if err != nil {
-		return answer{}, errs.Wrap(err, "processes")
+		return answer{}, err
 	}
-	infos := make([]ProcessInfo, len(list))
-	for i, p := range list {
-		infos[i] = ProcessInfo{PID: int32(p.PID), Parent: int32(p.PPID), User: uint32(p.UID),
-			Started: p.STime, CPU: time.Duration(0), Command: p.Cmd}
-		for _, t := range p.Threads {
-			infos[i].Threads = append(infos[i].Threads, int32(t))
-		}
-	}
-	return body(infos)
+	return encoded(list)
 }
 
 func (v *supervisor) stats() (answer, error) {
 	if err := v.require(Running, Paused); err != nil {
 		return answer{}, err
 	}
-	event, err := v.container.Event()
+	st, err := v.body.stats()
 	if err != nil {
-		return answer{}, errs.Wrap(err, "stats")
+		return answer{}, err
 	}
-	data := &event.Event.Data
-	counts := v.ring.Counts()
-	st := Stats{
-		CPU:         time.Duration(data.CPU.Usage.Total),
-		Memory:      data.Memory.Usage.Usage,
-		MemoryPeak:  data.Memory.Usage.Max,
-		MemoryLimit: uint64(v.spec.Limits.MemoryBytes),
-		Processes:   data.Pids.Current,
-		Records:     counts.Records,
-		Refused:     counts.Refused,
-		WouldRefuse: counts.WouldRefuse,
-		AuditWaits:  counts.Waits,
-		AuditBytes:  counts.Bytes,
-	}
-	for _, n := range data.NetworkInterfaces {
-		st.Received += n.RxBytes
-		st.Sent += n.TxBytes
-	}
-	return body(st)
+	return encoded(st)
 }
 
-func body(of any) (answer, error) {
+// encoded is an answer that carries a value.
+func encoded(of any) (answer, error) {
 	content, err := json.Marshal(of)
 	if err != nil {
 		return answer{}, errs.Wrap(err, "encode answer")

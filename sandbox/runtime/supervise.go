@@ -5,20 +5,19 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/runsc/config"
-	"gvisor.dev/gvisor/runsc/container"
 
+	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox"
-	"surety/sandbox/ring"
+	"surety/sandbox/trail"
 )
 
 // Descriptors a supervisor is started with, after its three streams.
@@ -34,15 +33,15 @@ type supervisor struct {
 	spec Spec
 	log  *slog.Logger
 
+	key       trail.SigningKey
+	body      body
 	policy    *sandbox.Compiled
-	ring      *ring.Ring
+	names     func(netip.Addr, string, clock.Instant) error // ring.SetName, wherever the ring is
 	collector *collector
-	conf      *config.Config
-	oci       *specs.Spec
-	container *container.Container
 	door      *net.UnixListener
 	held      *heldStreams // of a pool's sandbox, until it is taken
-	started   chan error   // what the kernel's start returned, once the gate was opened
+	book      *book        // of captured output
+	started   chan error   // what begin returned, once the gate was opened
 	cleanup   []func()     // in reverse, when the sandbox has ended
 
 	mu       sync.Mutex
@@ -74,7 +73,7 @@ func SupervisorMain(argv []string) int {
 	if err != nil {
 		v.log.Error("sandbox", "error", err)
 		reply(word, err)
-		return 125
+		return exitLost
 	}
 	return code
 }
@@ -128,7 +127,7 @@ func (v *supervisor) boot(told *order) error {
 	v.state = State{Status: Created, Supervisor: os.Getpid(), Made: time.Now().UTC(),
 		Trail: told.Trail}
 	for _, step := range [...]func(*order) error{
-		v.capture, v.compile, v.openTrail, v.boundary, v.listen, v.ignite,
+		v.capture, v.loadKey, v.listen, v.incarnate, v.awaken,
 	} {
 		if err := step(told); err != nil {
 			return err
@@ -175,24 +174,6 @@ func (v *supervisor) capture(told *order) error {
 	return nil
 }
 
-// compile makes the policy ready. Without one, everything is allowed and core acts are recorded.
-func (v *supervisor) compile(*order) error {
-	var p sandbox.Policy
-	if v.spec.Policy != nil {
-		p = *v.spec.Policy
-	}
-	if v.spec.Learn {
-		p.Mode = "observe"
-	}
-	compiled, err := sandbox.Compile(p)
-	if err != nil {
-		return errs.Wrap(err, "policy")
-	}
-	v.policy = compiled
-	v.state.Policy = "sha256:" + fmt.Sprintf("%x", compiled.Digest())
-	return nil
-}
-
 // listen opens the control socket.
 func (v *supervisor) listen(*order) error {
 	path := v.s.file(controlFile)
@@ -221,9 +202,7 @@ func (v *supervisor) finish() (int, error) {
 		v.log.Error("close the trail", "error", err)
 		reason = fmt.Sprintf("%s; and its trail could not be closed: %v", reason, err)
 	}
-	if err := v.container.Destroy(); err != nil {
-		v.log.Warn("remove what the kernel left", "error", err)
-	}
+	v.destroy()
 	v.clean()
 	v.setState(func(st *State) {
 		st.Status, st.ExitCode, st.Ended = Stopped, code, time.Now().UTC()
@@ -236,22 +215,9 @@ func (v *supervisor) finish() (int, error) {
 // outlast waits for the program's end, or for the kernel's where the program never began.
 func (v *supervisor) outlast() (code int, reason string) {
 	if err := <-v.started; err != nil {
-		return 125, "did not start: " + err.Error()
+		return exitLost, "did not start: " + err.Error()
 	}
-	status, err := v.container.Wait()
-	if err != nil {
-		return 125, "lost: " + err.Error()
-	}
-	return exitCode(status)
-}
-
-// exitCode is a wait status as shells report it, and why where that is not the program's own doing.
-func exitCode(status unix.WaitStatus) (int, string) {
-	if status.Signaled() {
-		return 128 + int(status.Signal()), fmt.Sprintf("killed by signal %d (%s)", status.Signal(),
-			unix.SignalName(status.Signal()))
-	}
-	return status.ExitStatus(), ""
+	return v.body.wait()
 }
 
 // end kills the sandbox; the first reason stands.
@@ -275,10 +241,16 @@ func (v *supervisor) abandon(cause error) {
 			v.log.Warn("close the trail", "error", err)
 		}
 	}
-	if v.container != nil {
-		if err := v.container.Destroy(); err != nil {
-			v.log.Warn("remove what the kernel left", "error", err)
-		}
+	v.destroy()
+}
+
+// destroy removes what the kernel left on the host.
+func (v *supervisor) destroy() {
+	if v.body == nil {
+		return
+	}
+	if err := v.body.destroy(); err != nil {
+		v.log.Warn("remove what the kernel left", "error", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 
@@ -11,12 +12,14 @@ import (
 	"surety/base/errs"
 	"surety/sandbox"
 	"surety/sandbox/egress"
+	"surety/sandbox/vm"
 	"surety/sys/wallclock"
 )
 
 // wire gives the sandbox a network of its own, where it has one: a namespace with one device, and
 // the gateway at its other end. A bundle that brings a namespace keeps it.
-func (v *supervisor) wire(oci *specs.Spec) error {
+func (v *supervisor) wire(c *cell) error {
+	oci := c.oci
 	if v.spec.Network.Mode != "stack" || joins(oci) {
 		return nil
 	}
@@ -30,7 +33,7 @@ func (v *supervisor) wire(oci *specs.Spec) error {
 	if err := v.openGateway(ns.Link()); err != nil {
 		return err
 	}
-	return v.nameFiles(oci)
+	return nameFiles(c)
 }
 
 // joins reports whether a bundle names a network namespace that somebody has set up.
@@ -46,7 +49,7 @@ func joins(oci *specs.Spec) bool {
 // openGateway starts the gateway and publishes ports through it.
 func (v *supervisor) openGateway(link egress.Link) error {
 	config := egress.Config{
-		Link: link, Clock: wallclock.System(), Log: v.log, Names: v.ring.SetName,
+		Link: link, Clock: wallclock.System(), Log: v.log, Names: v.names,
 		Observe: func(r *sandbox.Record) {
 			if err := v.collector.outside(r); err != nil {
 				v.end("audit: " + err.Error())
@@ -87,22 +90,35 @@ func (v *supervisor) openGateway(link egress.Link) error {
 }
 
 // nameFiles shows the program whom to ask for names. A bundle brings its own files.
-func (v *supervisor) nameFiles(oci *specs.Spec) error {
-	if v.spec.OCI != nil {
+func nameFiles(c *cell) error {
+	if c.spec.OCI != nil {
 		return nil
 	}
 	a := egress.DefaultAddresses()
 	for _, f := range [...]struct{ name, content string }{
 		{"resolv.conf", "nameserver " + a.Gateway4.String() + "\n"},
 		{"hosts", "127.0.0.1 localhost\n::1 localhost\n" + a.Sandbox4.String() + " " +
-			v.spec.Hostname + "\n" + a.Host4.String() + " " + egress.HostName + "\n"},
+			c.spec.Hostname + "\n" + a.Host4.String() + " " + egress.HostName + "\n"},
 	} {
-		path := v.s.file(f.name)
+		path := c.file(f.name)
 		if err := os.WriteFile(path, []byte(f.content), 0o644); err != nil {
-			return errs.Wrap(err, "sandbox %s", v.s.id)
+			return errs.Wrap(err, "sandbox %s", c.id)
 		}
-		oci.Mounts = append(oci.Mounts, specs.Mount{Destination: "/etc/" + f.name, Type: "bind",
+		c.oci.Mounts = append(c.oci.Mounts, specs.Mount{Destination: "/etc/" + f.name, Type: "bind",
 			Source: path, Options: []string{"bind", "ro"}})
 	}
 	return nil
+}
+
+// wireGuest gives a cell in a guest the guest's own network: the wire of the machine.
+func wireGuest(c *cell, name string) error {
+	if c.spec.Network.Mode == "none" || name == "" {
+		return nil
+	}
+	if err := egress.SetUp(vm.WireMTU); err != nil {
+		return err
+	}
+	c.oci.Linux.Namespaces = append(c.oci.Linux.Namespaces, specs.LinuxNamespace{
+		Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/%d/ns/net", os.Getpid())})
+	return nameFiles(c)
 }

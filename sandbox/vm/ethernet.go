@@ -21,8 +21,8 @@ type Wire struct {
 	raw  syscall.RawConn
 }
 
-// wireMTU is the longest IP packet on the wire: the guest's network device takes no more.
-const wireMTU = 1500
+// WireMTU is the longest IP packet on the wire: the guest's network device takes no more.
+const WireMTU = 1500
 
 // NewWire makes a wire.
 func NewWire() (*Wire, error) {
@@ -74,7 +74,7 @@ func (w *Wire) WriteFrame(segments egress.Segments, bufs [][]byte) error {
 }
 
 // MTU implements egress.Link.
-func (w *Wire) MTU() int { return wireMTU }
+func (w *Wire) MTU() int { return WireMTU }
 
 // Offloads implements egress.Link: a datagram is one finished frame.
 func (w *Wire) Offloads() bool { return false }
