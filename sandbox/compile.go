@@ -245,6 +245,11 @@ func (c *compiler) fileRules(rules []FileRule) {
 			c.fail(sideName(field, deny), "%s", err)
 			return
 		}
+		if link := ownLink(text); link != "" {
+			c.fail(sideName(field, deny), "names nothing: %s is a link, and paths are judged where "+
+				"links lead: /proc/* is every process", link)
+			return
+		}
 		bits := Access(c.wordBits(field+".access", r.Access, accesses[:]))
 		if bits == 0 {
 			bits = allAccess
@@ -266,6 +271,17 @@ func (c *compiler) fileRules(rules []FileRule) {
 		}
 		c.out.policy.Files = append(c.out.policy.Files, r)
 	}
+}
+
+// ownLink returns the link below /proc that a pattern goes through, if it does: the kernel has left
+// it behind when it asks.
+func ownLink(text string) string {
+	for _, link := range [...]string{"/proc/self", "/proc/thread-self"} {
+		if text == link || strings.HasPrefix(text, link+"/") {
+			return link
+		}
+	}
+	return ""
 }
 
 // wordBits reads a list of words into the bits they stand for. No words give 0.

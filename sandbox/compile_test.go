@@ -85,6 +85,12 @@ func TestCompileRefuses(t *testing.T) {
 		{"files[0]", "neither", func(p *Policy) { p.Files[0] = FileRule{Access: []string{"read"}} }},
 		{"files[1].allow", "not clean", func(p *Policy) { p.Files[1].Allow = "/a/../b" }},
 		{"files[3].deny", "ends in a slash", func(p *Policy) { p.Files[3].Deny = "/srv/keys/" }},
+		{"files[3].deny", "/proc/self is a link", func(p *Policy) {
+			p.Files[3].Deny = "/proc/self/mem"
+		}},
+		{"files[3].deny", "/proc/thread-self is a link", func(p *Policy) {
+			p.Files[3].Deny = "/proc/thread-self"
+		}},
 		{"files[0].access[1]", `"change" is not one of read`, func(p *Policy) {
 			p.Files[0].Access[1] = "change"
 		}},

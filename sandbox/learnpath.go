@@ -20,12 +20,30 @@ func (n *learntPath) add(path string, access Access) {
 	if access == 0 || path == "" || path[0] != '/' {
 		return
 	}
-	if path != "/" {
-		for name := range strings.SplitSeq(path[1:], "/") {
-			n = n.child(literalPattern(name))
+	rest, depth, inTask := path[1:], 0, false
+	for rest != "" {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		depth++
+		// Another run has other processes and threads: /proc/7/task/8 is any of them.
+		if strings.HasPrefix(path, "/proc/") && isNumber(name) && (depth == 2 || depth == 4 && inTask) {
+			name = "*"
+		} else {
+			inTask = depth == 3 && name == "task"
+			name = literalPattern(name)
 		}
+		n = n.child(name)
 	}
 	n.access |= access
+}
+
+func isNumber(text string) bool {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return text != ""
 }
 
 func (n *learntPath) child(name string) *learntPath {

@@ -317,13 +317,7 @@ func (c *compiler) target(field, text string, into *netRule) string {
 // endsInNumber reports whether the last label is a number: then the text is meant as an address
 // (no top-level domain is a number).
 func endsInNumber(text string) bool {
-	label := text[strings.LastIndexByte(text, '.')+1:]
-	for i := range len(label) {
-		if label[i] < '0' || label[i] > '9' {
-			return false
-		}
-	}
-	return label != ""
+	return isNumber(text[strings.LastIndexByte(text, '.')+1:])
 }
 
 // parsePrefix reads an address or a CIDR. One of IPv4 in IPv6 form becomes IPv4.
