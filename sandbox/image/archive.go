@@ -62,9 +62,9 @@ func (a *archive) open(name string) (io.ReadCloser, error) {
 
 // indexArchive notes where each member lies. A compressed archive is unpacked first.
 func indexArchive(ctx context.Context, name, tmp string) (*archive, error) {
-	f, err := os.Open(name)
+	f, err := openPath(name)
 	if err != nil {
-		return nil, diskError(err, "open")
+		return nil, err
 	}
 	plain, size, err := unpackArchive(ctx, f, tmp)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"surety/base/errs"
 )
 
@@ -53,6 +55,27 @@ func detectFile(path string) (Kind, error) {
 		return Archive, nil
 	}
 	return "", errs.New(errs.Invalid, "image.add: %s is no ELF program and no tar archive", path)
+}
+
+// openRegular opens a file that has a beginning and an end: anything else could keep us waiting.
+func openRegular(open func(flags int) (*os.File, error)) (*os.File, error) {
+	f, err := open(os.O_RDONLY | unix.O_NONBLOCK)
+	if err != nil {
+		return nil, diskError(err, "open")
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errs.New(errs.Invalid, "it is not a regular file")
+	}
+	if err != nil {
+		return nil, errors.Join(diskError(err, "open"), f.Close())
+	}
+	return f, nil
+}
+
+// openPath opens a regular file of the host.
+func openPath(path string) (*os.File, error) {
+	return openRegular(func(flags int) (*os.File, error) { return os.OpenFile(path, flags, 0) })
 }
 
 // DefaultName returns the name that an image of the source gets where none is given: a registry's

@@ -36,11 +36,7 @@ func openLayout(ctx context.Context, source Source) (*material, error) {
 type folder struct{ root *os.Root }
 
 func (f folder) open(name string) (io.ReadCloser, error) {
-	file, err := f.root.Open(name)
-	if err != nil {
-		return nil, diskError(err, "open")
-	}
-	return file, nil
+	return openRegular(func(flags int) (*os.File, error) { return f.root.OpenFile(name, flags, 0) })
 }
 
 // readLayout finds the image with the tag, or the only one, in an OCI image layout.

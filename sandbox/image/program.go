@@ -5,7 +5,6 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -67,9 +66,9 @@ func assembleProgram(path, digest, tmp string) (*assembled, error) {
 
 // readProgram copies a program and returns its digest.
 func readProgram(path string, to io.Writer) (digest string, err error) {
-	f, err := os.Open(path)
+	f, err := openPath(path)
 	if err != nil {
-		return "", diskError(err, "open")
+		return "", err
 	}
 	defer f.Close() // nothing was written
 	h := newHashed(to)

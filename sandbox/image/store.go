@@ -42,7 +42,7 @@ type built struct {
 const formatName = "surety image 1"
 
 // Open opens the store below root, making its directories where they are absent, and removes what
-// a killed process was making.
+// a killed process was making, or had made and not named.
 func Open(root string) (*Store, error) {
 	s := &Store{root: filepath.Join(root, "images"), bounds: defaultBounds()}
 	for _, dir := range [...]string{"erofs", "names", "builds", "tmp"} {
@@ -54,7 +54,14 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, errors.Join(s.sweep(), held.release())
+	err = s.sweep()
+	if err == nil {
+		// A damaged record keeps everything; whoever reads it will say so.
+		if err = s.collect(); errs.Is(err, errs.Corrupt) {
+			err = nil
+		}
+	}
+	return s, errors.Join(err, held.release())
 }
 
 func (s *Store) path(dir, name string) string { return filepath.Join(s.root, dir, name) }

@@ -172,6 +172,8 @@ func TestRefusedSources(t *testing.T) {
 		{"nothing", Source{Where: filepath.Join(t.TempDir(), "absent")}, errs.NotFound, "absent"},
 		{"a pipe", Source{Where: loose}, errs.Invalid, "neither a file nor a directory"},
 		{"text", Source{Where: writeFile(t, "notes", []byte("hello"))}, errs.Invalid, "no ELF program and no tar"},
+		{"a pipe as an archive", Source{Kind: Archive, Where: loose}, errs.Invalid, "not a regular file"},
+		{"a pipe as a program", Source{Kind: Program, Where: loose}, errs.Invalid, "not a regular file"},
 		{"no kind", Source{Kind: "zip", Where: "x"}, errs.Invalid, `"zip"`},
 		{"a tar of something", Source{Where: writeFile(t, "t", tarOf(t, regular("a", "a")))}, errs.Invalid,
 			"neither oci-layout"},
@@ -422,6 +424,11 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, dir := range []string{"erofs", "builds"} { // finished, and killed before it was named
+		if err := os.WriteFile(s.path(dir, strings.Repeat("0", 64)), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	live, err := s.draft(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -433,6 +440,9 @@ func TestSweep(t *testing.T) {
 	entries, err := os.ReadDir(s.path("tmp", ""))
 	if err != nil || len(entries) != 1 || entries[0].Name() != filepath.Base(live.Name()) {
 		t.Errorf("left %v, %v", entries, err)
+	}
+	if left := remains(t, s); left["erofs"]+left["builds"] != 0 {
+		t.Errorf("left %v", left)
 	}
 }
 
