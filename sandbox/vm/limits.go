@@ -28,6 +28,9 @@ const (
 	// acknowledges some: large enough for a busy ring, small enough to be held twice.
 	trailWindow = 1 << 20
 
+	// trailBatch is about how many bytes of it the collector gets at once.
+	trailBatch = 128 << 10
+
 	// consoleTail is how much of the guest's console is kept: a kernel's panic with its trace.
 	consoleTail = 16 << 10
 

@@ -156,7 +156,7 @@ func (f *Frames) whole() ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
-	for {
+	for n < trailBatch {
 		size, err := ring.FrameSize(f.waiting[n:])
 		if err != nil && n == 0 {
 			return nil, err
@@ -192,7 +192,7 @@ func (f *Frames) Advance(n int) {
 	f.mu.Lock()
 	n = min(n, f.held)
 	f.held -= n
-	f.waiting = append([]byte(nil), f.waiting[n:]...)
+	f.waiting = f.waiting[n:]
 	f.mu.Unlock()
 	if n > 0 {
 		_ = f.port.sendNumber(taken, 0, uint32(n))
