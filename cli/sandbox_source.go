@@ -90,7 +90,7 @@ func fromBundle(spec *runtime.Spec, source string, command []string) error {
 
 // fromImage takes an image of the store, adding it first where it is not one yet.
 func fromImage(h *hosted, spec *runtime.Spec, kind, source string, command []string) error {
-	store, err := image.Open(h.root)
+	store, err := image.Open(h.host.Root())
 	if err != nil {
 		return err
 	}
