@@ -252,8 +252,11 @@ func TestResolver(t *testing.T) {
 	}
 	names.mu.Lock()
 	defer names.mu.Unlock()
-	if len(names.until) != 6 {
+	if len(names.until) != 7 {
 		t.Errorf("noted %v", names.until)
+	}
+	if host := names.until["10.90.0.254 host.surety.internal"]; host < names.until["10.1.2.3 db.internal"] {
+		t.Errorf("the host's name lapses at %d", host)
 	}
 	for key := range names.until {
 		if strings.Contains(key, "127.0.0.1") || strings.Contains(key, "169.254") {

@@ -78,6 +78,8 @@ const (
 	nameFloor = clock.Minute
 	nameCap   = clock.Hour
 	nameGrace = 30 * clock.Second
+	// hostNamed is how long the host's alias keeps its name: longer than any sandbox runs.
+	hostNamed = 36500 * clock.Day
 
 	// refusalsPerSecond bounds the records of refusals: a program can make a hundred thousand of
 	// them a second. What is above is counted in the next record.

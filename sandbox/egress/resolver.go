@@ -29,6 +29,9 @@ type resolver struct {
 
 // startResolver opens port 53 on the gateway's addresses.
 func (g *Gateway) startResolver() error {
+	if err := g.noteHost(); err != nil {
+		return err
+	}
 	r := &resolver{g: g, lookups: make(chan struct{}, maxLookups),
 		streams: make(chan struct{}, maxStreams)}
 	if err := r.listen(g.config.Addresses.Gateway4, ipv4.ProtocolNumber); err != nil {
@@ -240,6 +243,9 @@ func (r *resolver) static(name string) ([]netip.Addr, bool) {
 
 // note tells inside and outside that the addresses have the name, before the sandbox can use it.
 func (r *resolver) note(name string, addresses []address) error {
+	if name == HostName {
+		return nil // since the start, and for longer
+	}
 	now := r.g.config.Clock.Now()
 	for _, one := range addresses {
 		until := now.Add(lifetime(one.ttl))
@@ -249,6 +255,23 @@ func (r *resolver) note(name string, addresses []address) error {
 			}
 		}
 		r.g.names.set(one.addr, name, until)
+	}
+	return nil
+}
+
+// noteHost gives the host's alias its name for as long as a sandbox may live, where a rule names it:
+// a program may know the address and never ask.
+func (g *Gateway) noteHost() error {
+	if !g.judge.host || g.config.Names == nil {
+		return nil
+	}
+	until := g.config.Clock.Now().Add(hostNamed)
+	for _, addr := range []netip.Addr{g.config.Addresses.Host4, g.config.Addresses.Host6} {
+		if addr.IsValid() {
+			if err := g.config.Names(addr, HostName, until); err != nil {
+				return errs.Wrap(err, "egress: name of the host")
+			}
+		}
 	}
 	return nil
 }

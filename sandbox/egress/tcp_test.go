@@ -67,7 +67,7 @@ func TestTCPBulk(t *testing.T) {
 		conn := w.mustDial("tcp", hostAlias(at))
 		source := rand.NewChaCha8([32]byte{byte(mtu)})
 		sent := sha256.New()
-		const size = 24 << 20
+		const size = 8 << 20
 		go func() {
 			io.CopyN(io.MultiWriter(conn, sent), source, size)
 			conn.(*net.TCPConn).CloseWrite()
@@ -340,7 +340,7 @@ func TestShortConnections(t *testing.T) {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
-			for range 200 {
+			for range 125 {
 				one()
 			}
 		})

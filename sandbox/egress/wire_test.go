@@ -2,9 +2,12 @@ package egress_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +41,7 @@ func newWireMTU(t testing.TB, mtu int, change func(*egress.Config)) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
+	awaitIPv6(t, ns)
 	w := &wire{t: t, ns: ns, seen: make(chan struct{}, 1<<16)}
 	config := egress.Config{Addresses: ns.Addresses(), Link: ns.Link(),
 		Clock: wallclock.System(), Observe: w.observe,
@@ -61,6 +65,24 @@ func newWireMTU(t testing.TB, mtu int, change func(*egress.Config)) *wire {
 		}
 	})
 	return w
+}
+
+// awaitIPv6 waits until the host's kernel delivers to the namespace's IPv6 address, which it makes
+// ready on a work queue of its own. A sandbox does not depend on it: its kernel takes the address over.
+func awaitIPv6(t testing.TB, ns *egress.Namespace) {
+	t.Helper()
+	addr := ns.Addresses().Sandbox6
+	if !addr.IsValid() {
+		return
+	}
+	eventually(t, "a route to the IPv6 address", func() bool {
+		var routes []byte
+		err := ns.Do(func() (err error) {
+			routes, err = os.ReadFile("/proc/thread-self/net/ipv6_route")
+			return err
+		})
+		return err == nil && strings.Contains(string(routes), fmt.Sprintf("%x 80", addr.As16()))
+	})
 }
 
 func (w *wire) observe(r *sandbox.Record) {
