@@ -45,7 +45,7 @@ func TestScorerSandbox(t *testing.T) {
 		!strings.HasPrefix(box.PolicyDigest, "sha256:") || box.Refused != 0 {
 		t.Errorf("the board: %v", box)
 	}
-	n.says(t, "in sandbox "+box.Id)
+	n.says(t, "in a sandbox of its own, "+box.Id)
 
 	first := box.Id
 	audited(t, n, lend(t, n, "SCORER-1"), box)
@@ -65,6 +65,7 @@ func TestScorerSandbox(t *testing.T) {
 	balanced(t, n)
 	unbreached(t, n)
 
+	heads := headsOf(t, n, first)
 	cut := scorerBox(t, n).Id
 	n.kill(t)
 	n = startNode(t, dir, "--rate", "0", "--set", "sandbox.scorer=sandbox")
@@ -83,7 +84,29 @@ func TestScorerSandbox(t *testing.T) {
 	for _, box := range []string{first, cut, last} {
 		run(t, dir, 0, "sandbox", "audit", "verify", filepath.Join(dir, "sandbox", "trails", box))
 	}
+	run(t, dir, 0, "sandbox", "audit", "verify", filepath.Join(dir, "sandbox", "trails", first),
+		"--anchors", heads)
 	run(t, dir, 0, "evidence", "check")
+}
+
+// headsOf writes the heads of a sandbox's trail that the evidence log holds into a file.
+func headsOf(t *testing.T, n *node, box string) string {
+	t.Helper()
+	var trace evidencev1.TraceResponse
+	ask(t, n.dir, &trace, "trace", box)
+	var heads []string
+	ended := false
+	for _, step := range trace.Steps {
+		if step.Kind != "audit.head" || !step.Proved {
+			t.Errorf("on the trace of %s: %v", box, step)
+		}
+		ended = ended || strings.Contains(step.Payload, `"ended":true`)
+		heads = append(heads, step.Payload)
+	}
+	if len(heads) < 2 || !ended {
+		t.Errorf("the heads of %s: %v", box, heads)
+	}
+	return writeFile(t, "heads.json", "["+strings.Join(heads, ",")+"]")
 }
 
 // instances lists the sandboxes of a data directory.

@@ -65,14 +65,14 @@ type auditHead struct {
 type auditor struct {
 	clock wallclock.Clock
 	slog  *slog.Logger
-	host  *runtime.Host // nil where the node has no sandboxes; set before run
+	host  *runtime.Host // nil where the node has no sandboxes; set before run, as is what follows
+	log   *tlog.Log
 
 	anchoring sync.Mutex // one record of our source after the other; taken before mu
 
-	mu       sync.Mutex
-	evidence *tlog.Log       // nil before the log is open
-	serving  *watched        // nil where no sandbox serves
-	ours     map[string]bool // ids of the sandboxes of this run of the node
+	mu      sync.Mutex
+	serving *watched        // nil where no sandbox serves
+	ours    map[string]bool // ids of the sandboxes of this run of the node
 }
 
 // watched is what is known of one sandbox.
@@ -109,19 +109,6 @@ func (a *auditor) expects(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ours[id]
-}
-
-// open gives the auditor the log, which is opened after the first sandbox is started.
-func (a *auditor) open(log *tlog.Log) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.evidence = log
-}
-
-func (a *auditor) log() *tlog.Log {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.evidence
 }
 
 // current returns the sandbox that serves, nil where none does.
@@ -331,12 +318,12 @@ func (a *auditor) stop(ctx context.Context, box *runtime.Sandbox) error {
 
 // anchor writes the head into the evidence log, where it has moved or is due.
 func (a *auditor) anchor(ctx context.Context, w *watched, last bool) error {
-	log, now := a.log(), a.clock.Now()
+	log, now := a.log, a.clock.Now()
 	w.mu.Lock()
 	head := w.head
 	due := last || head.Seq > w.anchored.Seq || now.Sub(w.at) >= anchorAtLeast
 	w.mu.Unlock()
-	if log == nil || head.Seq == 0 || !due {
+	if head.Seq == 0 || !due {
 		return nil
 	}
 	payload, err := json.Marshal(&head)
@@ -391,15 +378,16 @@ func (w *watched) fill(b *nodev1.Sandbox, now clock.Instant) {
 	}
 }
 
-// statusServing and its opposite are what the board says of the scorer.
+// What the board says of the scorer.
 const (
 	statusServing    = "running"
+	statusStarting   = "starting"
 	statusRestarting = "restarting"
 )
 
 // scorerBox tells where the scorer runs.
 func (n *Node) scorerBox() *nodev1.Sandbox {
-	s := &n.scoring
+	s := n.scoring.choice.Load()
 	box := &nodev1.Sandbox{Name: "scorer", Class: "none", Status: statusServing, HeadAgeMillis: -1}
 	if s.where == ScorerProcess {
 		box.Class = ScorerProcess
@@ -418,6 +406,9 @@ func (n *Node) scorerBox() *nodev1.Sandbox {
 		box.Restarts = state.Restarts
 		if !state.Serving {
 			box.Status, box.Line = statusRestarting, state.Last
+			if state.Last == "" {
+				box.Status = statusStarting
+			}
 		}
 	}
 	return box

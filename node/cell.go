@@ -55,7 +55,7 @@ func (n *Node) openCells() (*cells, error) {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, errs.As(errs.Unavailable, err, "node.scorer")
 	}
-	n.auditor.host = host
+	n.auditor.host, n.auditor.log = host, n.evidence
 	return c, nil
 }
 
@@ -118,7 +118,7 @@ func endBox(box *runtime.Sandbox) error {
 func (c *cells) describe() string {
 	w := c.node.auditor.current()
 	if w == nil {
-		return "(starting)"
+		return "which is starting"
 	}
 	return w.describe()
 }

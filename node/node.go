@@ -116,15 +116,16 @@ type closer struct {
 // doors. On an error everything that was opened is closed again.
 func Open(ctx context.Context, config Config, deps Deps) (*Node, error) {
 	n := &Node{config: config, deps: deps, log: deps.Log, started: deps.Clock.Now(),
-		closing: make(chan struct{})}
+		closing: make(chan struct{}), auditor: newAuditor(deps.Clock, deps.Log)}
+	n.scoring.settled = make(chan struct{})
 	n.idents = entropy.NewIdents(deps.Entropy, deps.Clock.Now)
 	debug.SetGCPercent(collectAtPercent)
 	if config.Limits.MemoryBytes > 0 {
 		debug.SetMemoryLimit(config.Limits.MemoryBytes)
 	}
 	for _, step := range []func(context.Context) error{n.openDirectory, n.openAccess,
-		n.openCatalogue, n.startScorer, n.openStores, n.openGuard, n.chooseScorer, n.openDesks,
-		n.resume, n.openFeeder, n.openDoor} {
+		n.openCatalogue, n.openStores, n.openGuard, n.openScorer, n.openDesks, n.resume,
+		n.openFeeder, n.openDoor} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -265,7 +266,7 @@ func (n *Node) openDesks(ctx context.Context) (err error) {
 	n.finisher = settlement.NewFinisher(n.records, n.log)
 	n.onClose("finisher", func() error { n.finisher.Close(); return nil })
 	n.originating = origination.New(origination.Deps{Store: n.records, Ledger: n.ledger,
-		Sealer: n.vault, Scorer: n.scoring.scorer, Finisher: n.finisher,
+		Sealer: n.vault, Scorer: &n.scoring, Finisher: n.finisher,
 		Catalogue: n.catalogue, Clock: n.deps.Clock, Idents: n.idents, Today: n.calendar.Today,
 		MoneyOut: n.moneyOut, IdentityKey: identity, Log: n.log, Decided: n.meter.decide, Paid: n.meter.pay})
 	n.servicing = servicing.New(servicing.Deps{Store: n.records, Ledger: n.ledger,

@@ -5,71 +5,97 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/lending/score"
 	"surety/lending/scorer"
+	"surety/sys/probe"
 )
 
-// scorerPatience bounds how long a start waits for the scorer. It is started before the stores are
-// opened, so that there is little left to wait for.
+// scorerPatience bounds how long the choice of where models run may take: longer than a sandbox
+// takes to start on a busy machine.
 const scorerPatience = 20 * clock.Second
 
-// scoring is where credit models run.
+// scoring is where credit models run. It is a scorer.Scorer that waits until that is settled, once
+// for the life of the node.
 type scoring struct {
-	scorer scorer.Scorer
-	where  string // ScorerSandbox, ScorerProcess or ScorerOff: what became of the setting
-	why    string // the setting is auto and it is no sandbox: the reason
-	remote *scorer.Remote
-	cells  *cells // nil where it is no sandbox
+	settled chan struct{} // closed when choice is set for good
+	choice  atomic.Pointer[way]
 
-	stop    context.CancelFunc
+	stop    context.CancelFunc // of the remote scorer; nil where there is none
 	running sync.WaitGroup
 	once    sync.Once
 }
 
-// startScorer starts the scorer, which then comes up while the stores are opened.
-func (n *Node) startScorer(context.Context) error {
-	n.auditor = newAuditor(n.deps.Clock, n.log)
+// way is one way to run models.
+type way struct {
+	scorer scorer.Scorer
+	where  string         // ScorerSandbox, ScorerProcess or ScorerOff: what became of the setting
+	why    string         // the setting is auto and it is no sandbox: the reason
+	remote *scorer.Remote // nil where models run in this process
+	cells  *cells         // nil where it is no sandbox
+}
+
+// Score implements scorer.Scorer.
+func (s *scoring) Score(ctx context.Context, ask scorer.Ask) (scorer.Answer, error) {
+	select {
+	case <-s.settled:
+		return s.choice.Load().scorer.Score(ctx, ask)
+	case <-ctx.Done():
+		return scorer.Answer{}, errs.As(errs.Canceled, ctx.Err(), "scorer")
+	}
+}
+
+// openScorer starts the scorer. Where the setting demands a way to run it, it returns once that
+// serves, or with why it does not; where it leaves it to the machine, the doors open meanwhile and
+// applications wait. Nothing is started before the stores are known to be sound: a start that is
+// refused leaves nothing.
+func (n *Node) openScorer(ctx context.Context) error {
 	s := &n.scoring
-	launch, err := n.scorerLauncher()
+	c, launch, err := n.scorerLauncher()
 	if err != nil {
 		return n.withoutScorer(err)
 	}
+	s.choice.Store(c)
 	if launch == nil {
-		s.scorer, s.where = scorer.Local{}, ScorerOff
+		close(s.settled)
 		return nil
 	}
-	s.remote = scorer.New(scorer.Deps{Launch: launch, Models: n.models(), Clock: n.deps.Clock,
+	c.remote = scorer.New(scorer.Deps{Launch: launch, Models: n.models(), Clock: n.deps.Clock,
 		Log: n.log})
-	s.scorer = s.remote
+	c.scorer = c.remote
 	var running context.Context
 	running, s.stop = context.WithCancel(context.Background())
-	s.running.Go(func() { s.remote.Run(running) })
-	n.onClose("scorer", n.stopScorer) // where the start fails before chooseScorer
-	return nil
+	s.running.Go(func() { c.remote.Run(running) })
+	n.onClose("scorer", n.stopScorer)
+	if n.config.Sandbox.Scorer == ScorerAuto {
+		s.running.Go(func() { _ = n.settle(running, c) }) // auto takes what there is
+		return nil
+	}
+	return n.settle(ctx, c)
 }
 
 // scorerLauncher returns what starts a scorer by the setting, nil where none is wanted.
-func (n *Node) scorerLauncher() (scorer.Launcher, error) {
-	s := &n.scoring
+func (n *Node) scorerLauncher() (*way, scorer.Launcher, error) {
 	if n.config.Sandbox.Scorer == ScorerOff {
-		return nil, nil
+		return &way{scorer: scorer.Local{}, where: ScorerOff}, nil, nil
 	}
 	if n.deps.Program == "" {
-		return nil, errs.New(errs.Unavailable, "this process is not the surety program")
+		return nil, nil, errs.New(errs.Unavailable, "this process is not the surety program")
 	}
 	if n.config.Sandbox.Scorer == ScorerProcess {
-		s.where = ScorerProcess
-		return scorer.Program(n.deps.Program, os.Stderr), nil
+		return &way{where: ScorerProcess}, scorer.Program(n.deps.Program, os.Stderr), nil
 	}
-	var err error
-	if s.cells, err = n.openCells(); err != nil {
-		return nil, err
+	if can := probe.Systrap(); can.State != probe.OK {
+		return nil, nil, errs.New(errs.Unavailable, "%s", can.Seen)
 	}
-	s.where = ScorerSandbox
-	return s.cells.launch, nil
+	cells, err := n.openCells()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &way{where: ScorerSandbox, cells: cells}, cells.launch, nil
 }
 
 // models are all that the catalogue scores with.
@@ -80,32 +106,27 @@ func (n *Node) models() (all []*score.Model) {
 	return all
 }
 
-// chooseScorer waits until the scorer serves. Where it cannot and need not be, the models run in
-// this process.
-func (n *Node) chooseScorer(ctx context.Context) error {
-	n.auditor.open(n.evidence)
-	if n.scoring.remote == nil {
-		return nil
-	}
-	n.onClose("scorer", n.stopScorer) // before the stores
-	ctx, cancel := context.WithCancel(ctx)
+// settle waits until the scorer serves. Where it does not, and the setting leaves it to the machine,
+// models run in this process.
+func (n *Node) settle(ended context.Context, c *way) error {
+	ctx, cancel := context.WithCancel(ended)
 	defer cancel()
 	timer := n.deps.Clock.NewTimer(scorerPatience)
 	defer timer.Stop()
-	late := make(chan struct{})
-	defer close(late)
-	go func() {
-		select {
-		case <-timer.C():
-			cancel()
-		case <-late:
-		}
-	}()
-	if err := n.scoring.remote.Ready(ctx); err != nil {
-		_ = n.stopScorer()
-		return n.withoutScorer(err)
+	ready := make(chan error, 1)
+	n.scoring.running.Go(func() { ready <- c.remote.Ready(ctx) })
+	var err error
+	select {
+	case err = <-ready:
+	case <-timer.C():
+		err = errs.New(errs.Unavailable, "it was not there within %d s", scorerPatience/clock.Second)
 	}
-	return nil
+	if err == nil || ended.Err() != nil { // a node that stops asks whom it has chosen, and is refused
+		close(n.scoring.settled)
+		return err
+	}
+	n.scoring.stop()
+	return n.withoutScorer(err)
 }
 
 // withoutScorer goes on without a scorer of its own where the setting leaves that to the machine,
@@ -114,33 +135,33 @@ func (n *Node) withoutScorer(cause error) error {
 	if n.config.Sandbox.Scorer != ScorerAuto {
 		return errs.Wrap(cause, "sandbox.scorer is %s", n.config.Sandbox.Scorer)
 	}
-	s := &n.scoring
-	s.scorer, s.remote, s.cells = scorer.Local{}, nil, nil
-	s.where = ScorerOff
-	s.why, _, _ = strings.Cut(cause.Error(), "\n")
+	c := &way{scorer: scorer.Local{}, where: ScorerOff}
+	c.why, _, _ = strings.Cut(cause.Error(), "\n")
+	n.scoring.choice.Store(c)
+	close(n.scoring.settled)
+	n.log.Warn("credit models run in the node's process, not in a sandbox", "reason", c.why)
 	return nil
 }
 
 // stopScorer ends the scorer and, through it, its sandbox; what is still asked is refused.
 func (n *Node) stopScorer() error {
 	n.scoring.once.Do(func() {
-		if n.scoring.stop != nil {
-			n.scoring.stop()
-			n.scoring.running.Wait()
-		}
+		n.scoring.stop()
+		n.scoring.running.Wait()
 	})
 	return nil
 }
 
 // describe says in a line where models run.
 func (s *scoring) describe() string {
+	c := s.choice.Load()
 	switch {
-	case s.where == ScorerSandbox:
-		return "in sandbox " + s.cells.describe()
-	case s.where == ScorerProcess:
+	case c.where == ScorerSandbox:
+		return "in a sandbox of its own, " + c.cells.describe()
+	case c.where == ScorerProcess:
 		return "in a process of its own, with nothing around it"
-	case s.why != "":
-		return "in this process, not in a sandbox: " + s.why
+	case c.why != "":
+		return "in this process, not in a sandbox: " + c.why
 	}
 	return "in this process"
 }

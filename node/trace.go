@@ -22,6 +22,7 @@ import (
 	"surety/evidence/vault"
 	"surety/ledger"
 	"surety/ledger/replica"
+	"surety/lending/scorer"
 	"surety/lending/store"
 	"surety/sys/wallclock"
 )
@@ -29,6 +30,8 @@ import (
 const (
 	// traceMax bounds the ids that one trace follows: a loan, its trace, and its events.
 	traceMax = evidence.MaxStatementIDs
+	// sandboxNameMax bounds a sandbox's name in bytes.
+	sandboxNameMax = 65
 	// eraseReasonMax bounds the reason of an erasure in bytes.
 	eraseReasonMax = 256
 )
@@ -82,7 +85,7 @@ func (s *evidenceService) catchUp(ctx context.Context) error {
 func (s *evidenceService) Trace(ctx context.Context,
 	request *connect.Request[evidencev1.TraceRequest],
 ) (*connect.Response[evidencev1.TraceResponse], error) {
-	id, err := ident.Parse(request.Msg.Id)
+	id, err := subjectOf(request.Msg.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +114,14 @@ func (s *evidenceService) Trace(ctx context.Context,
 		response.Steps = append(response.Steps, step)
 	}
 	return connect.NewResponse(response), nil
+}
+
+// subjectOf returns what a text names: an id, or one of the node's sandboxes by its own name.
+func subjectOf(text string) (ident.ID, error) {
+	if strings.HasPrefix(text, scorer.Name+"-") && len(text) < sandboxNameMax {
+		return sandboxSubject(text), nil
+	}
+	return ident.Parse(text)
 }
 
 // follow returns the records that belong to a thing, in the order of the log, and the ids that name
@@ -266,7 +277,7 @@ func (s *evidenceService) Export(ctx context.Context,
 	}
 	var all []ident.ID
 	for _, text := range request.Msg.Ids {
-		id, err := ident.Parse(text)
+		id, err := subjectOf(text)
 		if err != nil {
 			return nil, err
 		}
