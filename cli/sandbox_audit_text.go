@@ -167,7 +167,7 @@ func subject(r *sandbox.Record) []string {
 	case sandbox.KindBirth, sandbox.KindRestore:
 		return birthWords(r)
 	case sandbox.KindFinal:
-		return []string{fmt.Sprintf("%s, exit status %d", r.Text, r.Result)}
+		return []string{finalWords(r.Text, r.Result)}
 	case sandbox.KindExec, sandbox.KindSession, sandbox.KindContainer:
 		return execWords(r)
 	case sandbox.KindClone:
@@ -203,6 +203,14 @@ func subject(r *sandbox.Record) []string {
 		words = append(words, fmt.Sprintf("system call %d", r.Sysno))
 	}
 	return words
+}
+
+// finalWords say how a sandbox ended. Without a reason, its program ended by itself.
+func finalWords(reason string, status int64) string {
+	if reason == "" {
+		reason = "the program ended"
+	}
+	return fmt.Sprintf("%s, exit status %d", reason, status)
 }
 
 func protoName(r *sandbox.Record) string {

@@ -139,7 +139,7 @@ func (v *auditVerdict) endText() string {
 	r := &v.Report
 	switch {
 	case r.Ended:
-		return fmt.Sprintf("complete: %s, exit status %d", r.Reason, r.Status)
+		return "complete: " + finalWords(r.Reason, r.Status)
 	case r.Running:
 		return fmt.Sprintf("still being written; NOT PROVEN: what came after the last seal, %s",
 			count(int(r.Unsealed), "record"))
