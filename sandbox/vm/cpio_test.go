@@ -3,6 +3,7 @@ package vm
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -64,6 +65,24 @@ func TestArchiveErrors(t *testing.T) {
 	}
 }
 
+// fakeProgram is an ELF file with one segment, which holds text, and something behind it.
+func fakeProgram(text string) []byte {
+	out := make([]byte, 64+56)
+	copy(out, "\x7fELF\x02\x01\x01")
+	le := binary.LittleEndian
+	le.PutUint16(out[16:], 2)
+	le.PutUint16(out[18:], 62)
+	le.PutUint32(out[20:], 1)
+	le.PutUint64(out[32:], 64)
+	le.PutUint16(out[52:], 64)
+	le.PutUint16(out[54:], 56)
+	le.PutUint16(out[56:], 1)
+	le.PutUint32(out[64:], 1)
+	le.PutUint64(out[64+32:], uint64(len(out)+len(text)))
+	le.PutUint64(out[64+40:], uint64(len(out)+len(text)))
+	return append(out, text+"symbols"...)
+}
+
 // failing takes a number of writes.
 type failing struct {
 	after int
@@ -82,17 +101,17 @@ func (f *failing) Write(p []byte) (int, error) {
 // other, and to a cache that does not grow.
 func TestInitial(t *testing.T) {
 	dir, cache := t.TempDir(), filepath.Join(t.TempDir(), "cache")
-	binary := filepath.Join(dir, "binary")
+	file := filepath.Join(dir, "binary")
 	k := Kernel{Release: "1", Modules: fakeModules(t, map[string]string{
 		"virtio": "", "virtio_mmio": "virtio", "virtio_console": "virtio", "virtio_blk": "virtio",
 		"virtio_net": "virtio",
 	})}
 	var seen []string
 	for i := range 4 {
-		if err := os.WriteFile(binary, []byte("binary "+strconv.Itoa(i)), 0o755); err != nil {
+		if err := os.WriteFile(file, fakeProgram("binary "+strconv.Itoa(i)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		path, err := prepareInitial(cache, binary, k)
+		path, err := prepareInitial(cache, file, k)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +122,7 @@ func TestInitial(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		again, err := prepareInitial(cache, binary, k)
+		again, err := prepareInitial(cache, file, k)
 		second, readErr := os.ReadFile(again)
 		if err != nil || readErr != nil || again != path || !bytes.Equal(first, second) {
 			t.Errorf("made again: %v %v, %s and %s, equal %t", err, readErr, path, again, bytes.Equal(first, second))
@@ -127,24 +146,27 @@ func TestInitial(t *testing.T) {
 	if !bytes.Contains(content, []byte(order)) || !bytes.Contains(content, []byte("binary 3")) {
 		t.Error("the list of modules or the binary is missing")
 	}
+	if bytes.Contains(content, []byte("symbols")) {
+		t.Error("what debuggers read is in it")
+	}
 }
 
 // TestInitialGolden pins the whole archive: other bytes mean that every machine boots another guest.
 func TestInitialGolden(t *testing.T) {
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "init")
+	program := filepath.Join(dir, "init")
 	driver := filepath.Join(dir, "a.ko")
-	for path, content := range map[string]string{binary: "binary", driver: "driver"} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	for path, content := range map[string][]byte{program: fakeProgram("binary"), driver: []byte("driver")} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var out bytes.Buffer
-	if err := (initial{binary: binary, modules: []module{{name: "a", path: driver}}}).write(&out); err != nil {
+	if err := (initial{binary: program, modules: []module{{name: "a", path: driver}}}).write(&out); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(out.Bytes())
-	const want = "c4247db1d03ebc7b61ee5cf736c235839d7c2f000e64b7e07be68300fb9a0513"
+	const want = "a4a28b40bff9a5c87250373339544ed5229d19855f33f506a4a8ca665b444a45"
 	if got := hex.EncodeToString(sum[:]); got != want {
 		t.Errorf("SHA-256 %s of %d bytes, want %s", got, out.Len(), want)
 	}

@@ -2,7 +2,9 @@ package vm
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"io"
 	"os"
@@ -56,7 +58,7 @@ func prepareInitial(cache, binary string, k Kernel) (string, error) {
 // digest names the content: the form of the archive and the digest of every file, in order.
 func (n initial) digest() (string, error) {
 	sum := sha256.New()
-	_, _ = io.WriteString(sum, "1\n") // a hash takes everything
+	_, _ = io.WriteString(sum, "2\n") // a hash takes everything
 	for _, path := range n.files() {
 		one, err := fileDigest(path)
 		if err != nil {
@@ -117,6 +119,12 @@ func (n initial) write(to io.Writer) error {
 	}
 	a.add(entry{name: "dev/console", mode: modeChar, major: 5, minor: 1})
 	a.add(entry{name: "dev/null", mode: modeChar | 0o066, major: 1, minor: 3})
+	// A library of this binary reads this before main can mount the real one over it.
+	a.add(entry{name: "proc/sys", mode: modeDir})
+	a.add(entry{name: "proc/sys/vm", mode: modeDir})
+	const least = "65536\n"
+	a.add(entry{name: "proc/sys/vm/mmap_min_addr", mode: modeFile, size: int64(len(least)),
+		content: strings.NewReader(least)})
 	var order strings.Builder
 	for _, m := range n.modules {
 		order.WriteString(filepath.Base(m.path) + "\n")
@@ -126,7 +134,7 @@ func (n initial) write(to io.Writer) error {
 	}
 	a.add(entry{name: moduleList, mode: modeFile, size: int64(order.Len()),
 		content: strings.NewReader(order.String())})
-	if err := addFile(a, initName, modeExec, n.binary); err != nil {
+	if err := addProgram(a, initName, n.binary); err != nil {
 		return err
 	}
 	return errs.Wrap(a.close(), "vm: initial file system")
@@ -145,6 +153,42 @@ func addFile(a *archive, name string, mode uint32, path string) error {
 	a.add(entry{name: name, mode: mode, size: info.Size(), content: f})
 	return errs.Wrap(a.err, "vm: initial file system: %s", path)
 }
+
+// addProgram adds what a program needs to run: the file up to the end of its last loaded segment.
+// What debuggers read stands behind, and would cost every guest its loading.
+func addProgram(a *archive, name, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return errs.Wrap(err, "vm: initial file system")
+	}
+	defer f.Close()
+	program, err := elf.NewFile(f)
+	if err != nil {
+		return errs.As(errs.Invalid, err, "vm: initial file system: %s", path)
+	}
+	var end int64
+	for _, segment := range program.Progs {
+		if segment.Type == elf.PT_LOAD {
+			end = max(end, int64(segment.Off+segment.Filesz))
+		}
+	}
+	if program.Class != elf.ELFCLASS64 || end < elfHeaderBytes {
+		return errs.New(errs.Invalid, "vm: initial file system: %s is no 64-bit program", path)
+	}
+	var head [elfHeaderBytes]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return errs.Wrap(err, "vm: initial file system: %s", path)
+	}
+	clear(head[40:48]) // where the table of sections was
+	clear(head[58:64]) // how many it had
+	rest := io.NewSectionReader(f, elfHeaderBytes, end-elfHeaderBytes)
+	a.add(entry{name: name, mode: modeExec, size: end,
+		content: io.MultiReader(bytes.NewReader(head[:]), rest)})
+	return errs.Wrap(a.err, "vm: initial file system: %s", path)
+}
+
+// elfHeaderBytes is the length of a 64-bit ELF file's header.
+const elfHeaderBytes = 64
 
 // forgetOld removes all archives but the newest few. A machine that is starting from one of them
 // has it open.

@@ -105,7 +105,8 @@ func (q *qemu) lastWords() string {
 	if q.err != nil {
 		parts = append(parts, "QEMU: "+q.err.Error())
 	}
-	if text := strings.TrimSpace(q.words.String()); text != "" {
+	text, _, _ := strings.Cut(q.words.String(), "Call Trace:") // the kernel's own is of no use here
+	if text = strings.TrimSpace(text); text != "" {
 		parts = append(parts, "last words: "+text)
 	}
 	return strings.Join(parts, "; ")
