@@ -67,13 +67,15 @@ func (w *Writer) conclude(reason string, status int) error {
 // noSyscall is Record.Sysno where no system call is meant.
 const noSyscall = 0xffff
 
-// drainRest stores what the ring still holds. It stops at as much as a ring can hold, so that a
+// drainRest stores what the ring still holds; from its first look on the producer is told that nobody
+// reads, so that a kernel that still lives records, and does, nothing after that. It stops at as much as a ring can hold, so that a
 // sandbox that was not killed cannot keep it busy. A chain that was broken before stays so: what
 // came after the break is not looked at.
 func (w *Writer) drainRest() error {
 	if w.consumer == nil || errs.Is(w.err, errs.Corrupt) {
 		return nil
 	}
+	w.consumer.Close()
 	for left := w.consumer.Size(); left > 0; {
 		frames, err := w.consumer.Next(0)
 		if err != nil || len(frames) == 0 {
