@@ -220,7 +220,8 @@ func (g *Gateway) own(prefix netip.Prefix, protocol tcpip.NetworkProtocolNumber)
 // tune sets the stack up for a wire that neither delays nor reorders. TIME-WAIT guards against old
 // segments on a slow path: there is none, and thousands of short connections would pile up in it.
 // Time-based loss detection (RFC 8985) takes a reader that waits for its turn for a loss, and sends
-// what has arrived again: three duplicate acknowledgements and the retransmission timer are enough.
+// what has arrived again: on a tap, which hardly drops, three duplicate acknowledgements and the
+// retransmission timer are enough. A socket drops when a burst fills it, and keeps it.
 func (g *Gateway) tune() {
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(false)
 	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
@@ -232,7 +233,10 @@ func (g *Gateway) tune() {
 		Max: sessionBuffer})
 	g.stack.SetOption(tcpip.SendBufferSizeOption{Min: minBuffer, Default: sessionBuffer,
 		Max: sessionBuffer})
-	recovery := tcpip.TCPRecovery(0)
+	recovery := tcpip.TCPRACKLossDetection
+	if g.config.Link.Offloads() {
+		recovery = 0
+	}
 	for _, option := range []tcpip.SettableTransportProtocolOption{&recovery, &sack, &moderate, &wait,
 		&linger, &receive, &send} {
 		g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, option)
