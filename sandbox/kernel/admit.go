@@ -94,7 +94,8 @@ func (a *admission) TaskWork(t *kernel.Task) {
 	s.pass()
 	// A cloned task comes after the record of its making.
 	s.cloning.Lock()
-	s.cloning.Unlock() //nolint:staticcheck // only the order matters
+	//lint:ignore SA2001 only the order matters
+	s.cloning.Unlock()
 	if a.loaded || t.Parent() != nil || t.ThreadGroup().Leader() != t {
 		return
 	}

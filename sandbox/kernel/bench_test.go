@@ -15,9 +15,10 @@ import (
 )
 
 // benchActs are timed in one sandbox each round: a call nobody judges, and one that is recorded.
-var benchActs = []string{"getpid 20000", "openclose /dev/null 2000", "openclose /tmp/f 2000"}
+var benchActs = []string{"getpid 200", "openclose /dev/null 50", "openclose /tmp/f 50"}
 
-// BenchmarkCalls prints the median over rounds of the cost of a call in nanoseconds: with our
+// BenchmarkCalls prints the least cost of a call in nanoseconds, and over the rounds the median of
+// the least ones: a busy machine adds to a batch and never takes away. It is measured with our
 // table, with a policy of forty rules, at the full level, and in the stock runsc that $SURETY_RUNSC
 // names, if it does. The rounds alternate.
 func BenchmarkCalls(b *testing.B) {
@@ -29,7 +30,7 @@ func BenchmarkCalls(b *testing.B) {
 				b.Fatalf("%s: %q", who, out)
 			}
 			key := who + "/" + strings.ReplaceAll(benchActs[i], " ", "_")
-			found[key] = append(found[key], median)
+			found[key] = append(found[key], least)
 		}
 	}
 	for b.Loop() {
@@ -42,6 +43,7 @@ func BenchmarkCalls(b *testing.B) {
 	}
 	for key, values := range found {
 		slices.Sort(values)
+		b.ReportMetric(values[0], key+"_least_ns")
 		b.ReportMetric(values[len(values)/2], key+"_ns")
 	}
 }

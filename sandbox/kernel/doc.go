@@ -36,8 +36,9 @@
 // # Boundaries
 //
 // A program that may mount can give files new names: policies that speak of paths should deny
-// mount. The digest of an executable is taken when it is judged; where a policy names digests it
-// should also deny writing to those files.
+// mount. A script is judged by what it holds when it is run; its interpreter reads it later, so a
+// policy that names scripts by digest should deny writing to them. The calls that configure network
+// interfaces (ioctl, netlink, setsockopt) are gVisor's to allow by capability, and are not judged.
 //
 // # Concurrency
 //

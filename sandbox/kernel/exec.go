@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/hostarch"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/tmpfs"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	slinux "gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
@@ -193,7 +194,35 @@ func (s *sink) judgeExec(t *kernel.Task, rec *sandbox.Record, file *vfs.FileDesc
 	if rec.Digest, err = s.digests.of(t, file); err != nil {
 		return err
 	}
-	return s.decide(rec, s.policy.Exec(rec.Path, rec.Digest))
+	return s.decide(rec, s.exec(file, rec))
+}
+
+// exec decides on running file. A digest says nothing of a file that may be written after it was
+// taken: where a policy goes by digests, such a file is run only if its path may be mapped as code
+// as well, so that writing it gives the program nothing it could not have without.
+func (s *sink) exec(file *vfs.FileDescription, rec *sandbox.Record) sandbox.Decision {
+	d := s.policy.Exec(rec.Path, rec.Digest)
+	if refuses(d) || !s.policy.NeedsDigest() || file.Mount().MountFlags()&linux.ST_RDONLY != 0 {
+		return d
+	}
+	mapping := s.file(rec.Path, sandbox.Exec)
+	if inTree(rec.Path) {
+		if refuses(s.file(rec.Path, sandbox.Write)) {
+			return d
+		}
+	} else if mapping = s.policy.ExecMemory(); sealed(file) {
+		return d
+	}
+	if refuses(mapping) {
+		return mapping
+	}
+	return d
+}
+
+// sealed reports whether a file of memory can never be written again.
+func sealed(file *vfs.FileDescription) bool {
+	seals, err := tmpfs.GetSeals(file)
+	return err == nil && seals&linux.F_SEAL_WRITE != 0
 }
 
 // readHead reads the first line of a script, or as much of another file.

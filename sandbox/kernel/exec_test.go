@@ -67,6 +67,21 @@ func TestExecByDigest(t *testing.T) {
 	})
 }
 
+func TestExecByDigestOfAFileThatCanBeWritten(t *testing.T) {
+	p := enforce()
+	p.Default = "deny"
+	p.Exec = []sandbox.ExecRule{{Allow: selfDigest(t)}}
+	p.Files = []sandbox.FileRule{{Allow: "/proc/**"}, {Allow: "/dev/**"}, {Allow: "/probe", Access: []string{"read"}},
+		{Allow: "/tmp/**", Access: []string{"read", "write", "create"}}}
+	p.ExecMemory = "deny"
+	play(t, plan{policy: p}, []step{
+		{"copy /probe /tmp/probe", "ok", want{}},
+		{"run /tmp/probe say;x", "EACCES", want{kExec, no, "/tmp/probe", "", "", 0}},
+		{"run /probe say;x", "x", want{}},
+		{"memfd", "EACCES", want{}},
+	})
+}
+
 func TestExecOfAMemoryFileByPathRule(t *testing.T) {
 	p := enforce()
 	p.Default = "deny"
@@ -159,6 +174,7 @@ func TestExecMemory(t *testing.T) {
 	play(t, plan{policy: p}, []step{
 		{"mmapanon", "EACCES", want{kMap, no, "", "", "", 0}},
 		{"mprotect", "EACCES", want{kMap, no, "", "", "", 0}},
+		{"mapmem", "EACCES", want{}},
 		{"mmapfile /probe", "ok", want{}},
 	})
 	play(t, plan{policy: enforce()}, []step{

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -111,8 +112,17 @@ func unjudged() sandbox.Decision { return sandbox.Decision{Rule: sandbox.NoRule}
 // file decides on an act on a path. What has no place in the file tree (a pipe, a socket, a file of
 // memory alone) no rule can name: the program holds it already.
 func (s *sink) file(path string, access sandbox.Access) sandbox.Decision {
-	if path == "" || path[0] != '/' {
+	if !inTree(path) {
 		return unjudged()
 	}
 	return s.policy.File(path, access)
 }
+
+// inTree reports whether a path of pathOf is one that rules can name. A pipe or a socket has none,
+// and a file of memory one that says so.
+func inTree(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, memoryName)
+}
+
+// memoryName begins the path of a memfd.
+const memoryName = "/memfd:"

@@ -74,6 +74,7 @@ type plan struct {
 	root   string // of an earlier box: used as it is
 	bare   bool   // without our configuration: no sink, no policy
 	image  bool   // the root is an EROFS image under an overlay in memory
+	notes  dict   // annotations of the bundle
 }
 
 // needRoot ends a test that cannot make a sandbox here.
@@ -201,6 +202,9 @@ func (b *box) bundle(p plan) {
 		"capabilities": caps}
 	bundle := dict{"ociVersion": "1.0.0", "root": dict{"path": b.root}, "process": process,
 		"mounts": mounts, "linux": dict{"namespaces": namespaces}}
+	if p.notes != nil {
+		bundle["annotations"] = p.notes
+	}
 	if p.image {
 		bundle["annotations"] = dict{"dev.gvisor.spec.rootfs.type": "erofs",
 			"dev.gvisor.spec.rootfs.source": b.makeImage(), "dev.gvisor.spec.rootfs.overlay": "memory"}
@@ -224,24 +228,39 @@ func (b *box) makeImage() string {
 // create boots gVisor. Its streams are the process's own while it is made.
 func (b *box) create(p plan) {
 	b.t.Helper()
-	id := fmt.Sprintf("t%d-%d", os.Getpid(), time.Now().UnixNano())
+	b.c = b.make(fmt.Sprintf("t%d-%d", os.Getpid(), time.Now().UnixNano()), p)
+	b.t.Cleanup(b.destroy)
+}
+
+// make makes one container of the box.
+func (b *box) make(id string, p plan) *container.Container {
+	b.t.Helper()
 	out, err := os.OpenFile(filepath.Join(b.dir, "stdout"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	must(b.t, err)
 	b.stdout = out
 	b.bundle(p)
 	spec, err := specutils.ReadSpec(b.dir, b.conf)
 	must(b.t, err)
+	var c *container.Container
+	b.withStreams(func() {
+		c, err = container.New(b.conf, container.Args{ID: id, Spec: spec, BundleDir: b.dir,
+			Attached: true})
+	})
+	must(b.t, err)
+	return c
+}
+
+// withStreams runs f with the streams that gVisor gives to what it starts: it takes them from the
+// process's own.
+func (b *box) withStreams(f func()) {
+	b.t.Helper()
 	none, err := os.Open(os.DevNull)
 	must(b.t, err)
 	defer none.Close()
 	stdin, stdout, stderr := os.Stdin, os.Stdout, os.Stderr
-	os.Stdin, os.Stdout, os.Stderr = none, out, out
-	c, err := container.New(b.conf, container.Args{ID: id, Spec: spec, BundleDir: b.dir,
-		Attached: true})
-	os.Stdin, os.Stdout, os.Stderr = stdin, stdout, stderr
-	must(b.t, err)
-	b.c = c
-	b.t.Cleanup(b.destroy)
+	defer func() { os.Stdin, os.Stdout, os.Stderr = stdin, stdout, stderr }()
+	os.Stdin, os.Stdout, os.Stderr = none, b.stdout, b.stdout
+	f()
 }
 
 func (b *box) destroy() {

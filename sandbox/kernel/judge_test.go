@@ -195,10 +195,15 @@ func TestChanges(t *testing.T) {
 
 func TestAccessBitsApart(t *testing.T) {
 	p := enforce()
-	p.Files = []sandbox.FileRule{{Deny: "/data/**", Access: []string{"read"}}}
-	play(t, plan{policy: p, files: map[string]string{"/data/secret": "s", "/out/": ""}}, []step{
+	p.Files = []sandbox.FileRule{{Deny: "/data/**", Access: []string{"read"}},
+		{Deny: "/tmp/x", Access: []string{"read"}}}
+	play(t, plan{policy: p, files: map[string]string{"/data/secret": "s", "/out/": "",
+		"/data/other": "s"}}, []step{
 		{"open /data/secret r", "EACCES", want{}},
 		{"open /data/secret w", "ok", want{}},
+		{"gone /data/other w r", "EACCES", want{kOpen, no, "/data/other", "", "", 0}},
+		{"open /tmp/x c", "ok", want{}},
+		{"gone /tmp/x w r", "EACCES", want{kOpen, no, "/tmp/x", "", "", 0}},
 		// A new name may not give what the old one denies.
 		{"link /data/secret /out/x", "EACCES", want{}},
 		{"rename /data/secret /out/x", "EACCES", want{}},

@@ -21,13 +21,10 @@ func mmap(c *call) (uintptr, *kernel.SyscallControl, error) {
 	if prot&linux.PROT_EXEC == 0 {
 		return c.forward()
 	}
-	anonymous := flags&linux.MAP_ANONYMOUS != 0
-	if anonymous || prot&linux.PROT_WRITE != 0 {
+	if flags&linux.MAP_ANONYMOUS != 0 {
 		if err := c.execMemory(uint32(prot)); err != nil {
 			return 0, nil, err
 		}
-	}
-	if anonymous {
 		return c.forward()
 	}
 	file := c.t.GetFile(c.args[4].Int())
@@ -40,13 +37,24 @@ func mmap(c *call) (uintptr, *kernel.SyscallControl, error) {
 		return 0, nil, err
 	}
 	defer p.done()
-	rec := c.record(sandbox.KindMapExec)
-	rec.Path, rec.Access, rec.Flags = p.path, sandbox.Exec, uint32(prot)
-	if err := c.decide(&rec, c.file(p.path, sandbox.Exec)); err != nil {
+	if err := c.execFile(&p, uint32(prot)); err != nil {
 		return 0, nil, err
 	}
 	at, err := c.mapFile(file, prot, flags)
 	return uintptr(at), nil, err
+}
+
+// execFile judges mapping a file as code. One of memory alone, and one that may be written through
+// the same mapping, is no better than memory that no file backs.
+func (c *call) execFile(p *pinned, prot uint32) error {
+	if !inTree(p.path) || prot&linux.PROT_WRITE != 0 {
+		if err := c.execMemory(prot); err != nil {
+			return err
+		}
+	}
+	rec := c.record(sandbox.KindMapExec)
+	rec.Path, rec.Access, rec.Flags = p.path, sandbox.Exec, prot
+	return c.decide(&rec, c.file(p.path, sandbox.Exec))
 }
 
 // mapFile is gVisor's mmap of a file with PROT_EXEC.

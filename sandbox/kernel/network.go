@@ -179,7 +179,7 @@ func (c *call) boundAt(kind sandbox.Kind, act sandbox.NetAct, name string) (
 
 // local decides on a unix socket that has a path.
 func (s *sink) local(act sandbox.NetAct, path string) sandbox.Decision {
-	if path == "" || path[0] != '/' {
+	if !inTree(path) {
 		return unjudged()
 	}
 	return s.policy.Unix(act, path)

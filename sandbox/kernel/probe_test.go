@@ -134,8 +134,17 @@ var probes = map[string]func([]string) string{
 	"chdir":  func(a []string) string { return said(unix.Chdir(a[0])) },
 	"chroot": func(a []string) string { return said(unix.Chroot(a[0])) },
 	"again":  reopened,
+	"gone":   gone,
+	"mapmem": memoryMapped,
 	"run":    ran,
-	"memfd":  ranMemory,
+	"copy": func(a []string) string {
+		data, err := os.ReadFile(a[0])
+		if err == nil {
+			err = os.WriteFile(a[1], data, 0o755)
+		}
+		return said(err)
+	},
+	"memfd": ranMemory,
 	"threads": func(a []string) string {
 		var st syscall.WaitStatus
 		pid, err := syscall.ForkExec("/probe", []string{probeName, "say", "child"},
@@ -203,6 +212,31 @@ func reopened(a []string) string {
 	}
 	defer unix.Close(fd)
 	return opened(fmt.Sprintf("/proc/self/fd/%d", fd), openFlags[a[2]])
+}
+
+// gone opens a file, removes its name and opens it again by its descriptor.
+func gone(a []string) string {
+	fd, err := unix.Open(a[0], openFlags[a[1]], 0)
+	if err != nil {
+		return "open " + said(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Unlink(a[0]); err != nil {
+		return "unlink " + said(err)
+	}
+	return opened(fmt.Sprintf("/proc/self/fd/%d", fd), openFlags[a[2]])
+}
+
+// memoryMapped maps a file of memory as code.
+func memoryMapped([]string) string {
+	fd, err := unix.MemfdCreate("code", 0)
+	if err != nil {
+		return said(err)
+	}
+	if err := unix.Ftruncate(fd, 4096); err != nil {
+		return said(err)
+	}
+	return mapped(fd, unix.MAP_PRIVATE)
 }
 
 func ran(a []string) string {

@@ -92,3 +92,36 @@ func TestFullLevelRecordsEveryCall(t *testing.T) {
 		t.Errorf("only %d calls seen", len(found))
 	}
 }
+
+func TestFurtherContainerIsRecordedAndJudged(t *testing.T) {
+	const kind, id = "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"
+	b := boot(t, plan{policy: deny("/shut"), args: []string{"sleepy"}, notes: dict{kind: "sandbox"},
+		files: map[string]string{"/shut": "secret"}})
+	b.start()
+	more := b.make(b.c.ID+"-more", plan{args: []string{"open /shut r", "open /tmp/x c"},
+		notes: dict{kind: "container", id: b.c.ID}})
+	var err error
+	b.withStreams(func() { err = more.Start(b.conf) })
+	must(t, err)
+	status, err := more.Wait()
+	must(t, err)
+	if status.ExitStatus() != 0 {
+		t.Errorf("status %v", status)
+	}
+	b.await(func(r *sandbox.Record) bool {
+		return r.Kind == sandbox.KindOpen && r.Path == "/shut" && r.Verdict == sandbox.Refused
+	})
+	must(t, more.Destroy())
+	r := b.await(func(r *sandbox.Record) bool { return r.Kind == sandbox.KindContainer })
+	if r.Text != b.c.ID+"-more" || len(r.Args) != 3 || r.Process == 0 {
+		t.Errorf("container %+v", r)
+	}
+	next := b.await(func(e *sandbox.Record) bool {
+		return e.Kind == sandbox.KindExec && e.Process == r.Process
+	})
+	if next.Seq < r.Seq || next.Path != "/probe" || next.Session {
+		t.Errorf("exec %+v", next)
+	}
+	b.session("/probe", "open /tmp/go c")
+	b.finish()
+}

@@ -181,17 +181,27 @@ func split(text string) (dir, name string) {
 	return text[:i+1], text[i+1:]
 }
 
+// unreachable begins the path of a file that no path leads to: of a mount taken out of the tree.
+const unreachable = "/(unreachable)"
+
 // pathOf returns the name of an object from the root of its container's mounts. A file that was
 // removed keeps the name it had.
 func pathOf(t *kernel.Task, vd vfs.VirtualDentry) (string, error) {
 	root := t.MountNamespace().Root(t)
 	defer root.DecRef(t)
-	text, err := t.Kernel().VFS().PathnameWithDeleted(t, root, vd)
-	if err != nil {
+	files := t.Kernel().VFS()
+	text, err := files.PathnameReachable(t, root, vd)
+	if err != nil || text != "" {
+		return text, err
+	}
+	if text, err = files.PathnameWithDeleted(t, root, vd); err != nil {
 		return "", err
 	}
 	if vd.Dentry().IsDead() {
 		text = strings.TrimSuffix(text, " (deleted)")
+	}
+	if inTree(text) {
+		text = unreachable + text
 	}
 	return text, nil
 }
