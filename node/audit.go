@@ -87,6 +87,7 @@ type watched struct {
 	stats    runtime.Stats
 	readAt   clock.Instant // when the head was last read; 0 for never
 	fault    string        // why it could not be read the last time
+	told     uint64        // refusals that were logged
 	counts   []uint64      // audit records at the last ticks, the oldest first
 	anchored auditHead     // as of the newest record in the log; its Seq is 0 where there is none
 	index    uint64        // of that record
@@ -204,6 +205,7 @@ func (a *auditor) run(ctx context.Context) {
 		}
 		if w := a.current(); w != nil {
 			w.look(ctx, a.clock.Now())
+			a.tellRefusals(w)
 			if err := a.anchor(ctx, w, false); err != nil && ctx.Err() == nil {
 				a.slog.Error("a sandbox's audit head is not anchored", "sandbox", w.id, "error", err)
 			}
@@ -266,11 +268,19 @@ func (a *auditor) close(ctx context.Context, w *watched) error {
 	w.mu.Lock()
 	w.head.Head, w.head.Refused, w.head.WouldRefuse = head, refused, wouldRefuse
 	w.mu.Unlock()
-	if refused > 0 {
-		a.slog.Warn("the policy refused acts of the scorer", "sandbox", w.id, "acts", refused,
-			"trail", w.trail)
-	}
+	a.tellRefusals(w)
 	return a.anchor(ctx, w, true)
+}
+
+// tellRefusals logs that the policy has refused more than was logged before.
+func (a *auditor) tellRefusals(w *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.head.Refused > w.told {
+		a.slog.Warn("the policy refused acts of the scorer", "sandbox", w.id,
+			"acts", w.head.Refused, "trail", w.trail)
+		w.told = w.head.Refused
+	}
 }
 
 // count reads the trail and counts what the policy refused, and would have refused.
