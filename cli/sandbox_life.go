@@ -112,7 +112,7 @@ received_bytes, sent_bytes, records, refused, would_refuse, audit_waits, audit_b
 			limit = fmt.Sprintf("%d MiB", st.MemoryLimit>>20)
 		}
 		return h.env.show(st, grouped(
-			pair{"cpu time", st.CPU}, pair{"memory", fmt.Sprintf("%d MiB", st.Memory>>20)},
+			pair{"cpu time", st.CPU}, pair{"memory", fmt.Sprintf("%d KiB", st.Memory>>10)},
 			pair{"memory limit", limit}, pair{"processes", st.Processes},
 			pair{"received", fmt.Sprintf("%d bytes", st.Received)},
 			pair{"sent", fmt.Sprintf("%d bytes", st.Sent)}, pair{"audit records", st.Records},

@@ -55,6 +55,21 @@ func (c *cell) compose(image string) error {
 		}
 	}
 	c.oci = out
+	if image != "" && spec.Overlay == "disk" {
+		return c.showHostname()
+	}
+	return nil
+}
+
+// showHostname shows a file of the host inside: with one, the sandbox has a file server, which a root
+// of an image does without and the store of a disk overlay comes through.
+func (c *cell) showHostname() error {
+	path := c.file("hostname")
+	if err := os.WriteFile(path, []byte(c.spec.Hostname+"\n"), 0o644); err != nil {
+		return errs.Wrap(err, "sandbox %s", c.id)
+	}
+	c.oci.Mounts = append(c.oci.Mounts, specs.Mount{Destination: "/etc/hostname", Type: "bind",
+		Source: path, Options: []string{"bind", "ro"}})
 	return nil
 }
 
@@ -162,7 +177,8 @@ func (c *cell) settings(audit string) (*config.Config, error) {
 		"directfs":                 strconv.FormatBool(c.spec.Root.Dir != "" || len(c.spec.Volumes) > 0),
 		"rootless":                 strconv.FormatBool(os.Geteuid() != 0),
 		"gvisor-marker-file":       "true",
-		"gofer-network-namespace":  "new", // a shared one is a mount that stays on the host
+		"restore-spec-validation":  "ignore", // our manifest holds the spec; paths differ by design
+		"gofer-network-namespace":  "new",    // a shared one is a mount that stays on the host
 		"control-rpc-stop-timeout": "1s",
 	}
 	if debug := os.Getenv("SURETY_SANDBOX_DEBUG"); debug != "" {
@@ -189,7 +205,7 @@ func (c *cell) settings(audit string) (*config.Config, error) {
 // flagOverlay is the overlay of a root that is a directory of the host: what the program writes
 // never reaches it.
 func (c *cell) flagOverlay() string {
-	if c.spec.Root.Dir == "" || c.spec.Overlay == "none" {
+	if c.spec.Overlay == "none" || c.spec.Root.Dir == "" && c.spec.Overlay != "disk" {
 		return "none"
 	}
 	return "root:" + c.overlay()

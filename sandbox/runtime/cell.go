@@ -259,6 +259,9 @@ func (c *cell) stats() (Stats, error) {
 		return Stats{}, errs.Wrap(err, "stats")
 	}
 	data := &event.Event.Data
+	if c.conf.IgnoreCgroups { // else gVisor answers with the cgroup that this process happens to be in
+		data.CPU.Usage.Total = event.ContainerUsage[c.id]
+	}
 	counts := c.ring.Counts()
 	st := Stats{
 		CPU:         time.Duration(data.CPU.Usage.Total),
