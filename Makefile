@@ -38,6 +38,7 @@ e2e: build
 	@tools/need chromium
 	@tools/need containerd
 	@tools/need busybox
+	@tools/need vm
 	SURETY_BIN=$(CURDIR)/bin/surety go test -count=1 -timeout 30m -tags e2e ./e2e/...
 
 # bench prints the figures of docs/PERFORMANCE.md; it takes some minutes on a quiet machine.
