@@ -17,6 +17,7 @@ import (
 	"surety/base/errs"
 	"surety/base/ident"
 	"surety/sandbox"
+	"surety/sandbox/runtime"
 	"surety/sandbox/trail"
 )
 
@@ -26,9 +27,9 @@ func sandboxAuditCommand(env *Env) *cobra.Command {
 		Use:   "audit",
 		Short: "Read, follow, verify and export audit trails",
 		Long: `A trail holds every act of a sandbox's program with what the policy said of it, numbered, chained
-and signed. It is named by the sandbox, or by its directory or an exported bundle (a path with a
-slash); it stays when the sandbox is removed. These commands need no running sandbox, and for a
-bundle no other file.`,
+and signed. It is named by the sandbox (whose latest it is), or by its directory or an exported
+bundle (a path with a slash); it stays when the sandbox is removed. These commands need no running
+sandbox, and for a bundle no other file.`,
 		Example: `  surety sandbox audit show web --verdict refuse
   surety sandbox audit follow web
   surety sandbox audit verify web`,
@@ -36,7 +37,8 @@ bundle no other file.`,
 		auditKey(env))
 }
 
-// trailFlag adds --root and returns how a trail is found.
+// trailFlag adds --root and returns how a trail is found: what has a slash is a path, the rest the
+// name of a sandbox, whose latest trail it is. Where there is none, opening what it returns says so.
 func trailFlag(env *Env, flags *pflag.FlagSet) func(name string) string {
 	var root string
 	sandboxRootFlag(env, flags, &root)
@@ -44,13 +46,18 @@ func trailFlag(env *Env, flags *pflag.FlagSet) func(name string) string {
 		if strings.ContainsRune(name, filepath.Separator) {
 			return name
 		}
-		path := filepath.Join(root, "trails", name)
-		if _, err := os.Stat(path); err != nil {
-			if _, err := os.Stat(name); err == nil {
-				return name
-			}
+		absent := filepath.Join(root, "trails", name)
+		if _, err := os.Stat(root); err != nil { // a look must not make it
+			return absent
 		}
-		return path
+		host, err := runtime.Open(runtime.Config{Root: root})
+		if err != nil {
+			return absent
+		}
+		if path, err := host.FindTrail(name); err == nil {
+			return path
+		}
+		return absent
 	}
 }
 
