@@ -67,7 +67,8 @@ function facts(box: Sandbox, silence: fresh.Silence): Parameters<typeof Facts>[0
     [
       "refused",
       <>
-        <b class={box.refused > 0 ? "num bad" : "num"}>{count(box.refused)}</b> acts,{" "}
+        <b class={box.refused > 0 ? "num bad" : "num"}>{count(box.refused)}</b>{" "}
+        {box.refused === 1 ? "act" : "acts"},{" "}
         <span class="num">{count(box.wouldRefuse)}</span> would be
       </>,
     ],
