@@ -291,6 +291,9 @@ func (f *runFlags) run(h *hosted, spec *runtime.Spec) error {
 		}
 		io = runtime.Stdio{Console: streams.attach}
 	}
+	if spec.Class == runtime.VM && spec.Emulation {
+		h.env.note("surety: class vm by SOFTWARE EMULATION: many times slower than hardware, for tests alone")
+	}
 	s, err := h.host.Create(ctx, *spec, io)
 	streams.handedOver()
 	if err != nil {
