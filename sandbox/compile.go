@@ -373,13 +373,14 @@ func (c *compiler) processes(count int) {
 	}
 }
 
-// hidden refuses a rule that never decides, as another denies all it speaks of.
+// hidden refuses a rule that never decides, as another denies all it speaks of. Some such rules are
+// not found: what none but several others deny together, and what takes too long to see.
 func (c *compiler) hidden() {
 	if c.err != nil {
 		return
 	}
 	out := c.out
-	number := uint16(0)
+	number, effort := uint16(0), maxEffort
 	say := func(by uint16) {
 		if by != NoRule {
 			w := out.words[by]
@@ -393,16 +394,16 @@ func (c *compiler) hidden() {
 			say(NoRule)
 			continue
 		}
-		say(out.execPaths.hiddenBy(text, effect{rule: number, access: Exec}))
+		say(out.execPaths.hiddenBy(text, effect{rule: number, access: Exec}, &effort))
 	}
 	for _, r := range out.policy.Files {
 		bits := Access(c.wordBits("", r.Access, accesses[:]))
 		if bits == 0 {
 			bits = allAccess
 		}
-		say(out.files.hiddenBy(r.Allow+r.Deny, effect{rule: number, access: bits}))
+		say(out.files.hiddenBy(r.Allow+r.Deny, effect{rule: number, access: bits}, &effort))
 	}
 	for range out.policy.Network {
-		say(out.net.hiddenBy(number))
+		say(out.net.hiddenBy(number, &effort))
 	}
 }

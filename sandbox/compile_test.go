@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -199,6 +200,22 @@ func TestCompileTooMany(t *testing.T) {
 	if _, err := Compile(p); !errs.Is(err, errs.TooLarge) ||
 		!strings.Contains(err.Error(), "4097 rules, limit 4096") {
 		t.Errorf("%v", err)
+	}
+}
+
+// However the patterns are made, a policy compiles in a second or so.
+func TestCompileIsBounded(t *testing.T) {
+	for name, pattern := range map[string]string{ // each by itself: the order cannot show
+		"short": "/**/a*-%d-*", "long": "/?" + strings.Repeat("?*", 200) + "%d*",
+	} {
+		var p Policy
+		for i := range MaxRules {
+			p.Files = append(p.Files, FileRule{Deny: fmt.Sprintf(pattern, MaxRules+i)})
+		}
+		c := mustCompile(t, p)
+		if d := c.File("/usr/lib/x/y", Read); d.Verdict != Allowed {
+			t.Errorf("%s: %+v", name, d)
+		}
 	}
 }
 

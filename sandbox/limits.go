@@ -17,4 +17,8 @@ const (
 	MaxProcesses = 4 << 20
 	// MaxLearned is how many siblings a learnt policy names one by one before it names their folder.
 	MaxLearned = 16
+
+	// maxEffort bounds the steps taken to find rules that others hide: a tenth of a second or so,
+	// where thousands of wild patterns would take minutes to hold against each other.
+	maxEffort = 20_000_000
 )

@@ -178,7 +178,7 @@ func (t *netTable) addPrefix(r *netRule) {
 }
 
 // hiddenBy returns a rule that denies all that rule number speaks of, or NoRule.
-func (t *netTable) hiddenBy(number uint16) uint16 {
+func (t *netTable) hiddenBy(number uint16, effort *int) uint16 {
 	r := t.rules[number-t.first]
 	by := uint16(NoRule)
 	look := func(rules []*netRule) {
@@ -195,12 +195,12 @@ func (t *netTable) hiddenBy(number uint16) uint16 {
 		whole := newPattern(r.unix, false)
 		for i := range t.abstract {
 			g := &t.abstract[i]
-			if covering([]effect{g.effect}, r.effect) != NoRule && g.pattern.covers(whole) {
+			if covering([]effect{g.effect}, r.effect) != NoRule && g.pattern.covers(whole, effort) {
 				return g.effect.rule
 			}
 		}
 	case r.unix != "":
-		return t.unix.hiddenBy(r.unix, r.effect)
+		return t.unix.hiddenBy(r.unix, r.effect, effort)
 	default:
 		name, isSuffix := strings.CutPrefix(r.name, "*.")
 		if isSuffix {

@@ -129,15 +129,16 @@ func (t *pathTable) find(path string, into *tally) {
 	}
 }
 
-// hiddenBy returns a rule other than e's that denies all that text and e speak of, or NoRule.
-func (t *pathTable) hiddenBy(text string, e effect) uint16 {
+// hiddenBy returns a rule other than e's that denies all that text and e speak of, or NoRule. It
+// takes its work from effort.
+func (t *pathTable) hiddenBy(text string, e effect, effort *int) uint16 {
 	whole := newPattern(text[1:], true)
 	at, rest := &t.root, text[1:]
 	for {
 		if by := covering(at.under, e); by != NoRule {
 			return by
 		}
-		if by := coveringGlob(at.globs, rest, whole, e); by != NoRule {
+		if by := coveringGlob(at.globs, pair{rest, whole}, e, effort); by != NoRule {
 			return by
 		}
 		if rest == "" {
@@ -161,24 +162,29 @@ func covering(effects []effect, e effect) uint16 {
 	return NoRule
 }
 
-func coveringGlob(globs []glob, rest string, whole *pattern, e effect) uint16 {
-	if rest == "" {
+// pair is what is left of a pattern's text, and the whole of it compiled.
+type pair struct {
+	rest  string
+	whole *pattern
+}
+
+func coveringGlob(globs []glob, of pair, e effect, effort *int) uint16 {
+	if of.rest == "" {
 		return NoRule // the folder itself: its globs speak of what is below
 	}
-	tail := whole
-	if len(rest) != len(whole.text) {
-		tail = nil
+	rest := of.whole
+	if len(of.rest) != len(rest.text) {
+		rest = nil
 	}
 	for i := range globs {
 		g := &globs[i]
-		if !g.effect.deny || g.effect.rule == e.rule || e.access&^g.effect.access != 0 ||
-			!strings.HasPrefix(rest, g.pattern.head) {
+		if !g.effect.deny || g.effect.rule == e.rule || e.access&^g.effect.access != 0 {
 			continue
 		}
-		if tail == nil {
-			tail = newPattern(rest, true)
+		if rest == nil {
+			rest = newPattern(of.rest, true)
 		}
-		if g.pattern.covers(tail) {
+		if g.pattern.covers(rest, effort) {
 			return g.effect.rule
 		}
 	}

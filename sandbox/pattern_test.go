@@ -226,8 +226,9 @@ func TestCoversIsSound(t *testing.T) {
 		path := genPathOf(t, narrow)
 		var table pathTable
 		table.add(wide, effect{rule: 1, access: Read, deny: true})
+		effort := maxEffort
 		hides := func(text string) bool {
-			return table.hiddenBy(text, effect{rule: 2, access: Read}) == 1
+			return table.hiddenBy(text, effect{rule: 2, access: Read}, &effort) == 1
 		}
 		if !hides(wide) {
 			t.Fatalf("%s does not cover itself", wide)
@@ -271,7 +272,8 @@ func TestCovers(t *testing.T) {
 	} {
 		var table pathTable
 		table.add(row.wide, effect{rule: 1, access: Read, deny: true})
-		got := table.hiddenBy(row.narrow, effect{rule: 2, access: Read}) == 1
+		effort := maxEffort
+		got := table.hiddenBy(row.narrow, effect{rule: 2, access: Read}, &effort) == 1
 		if got != row.want {
 			t.Errorf("%s covers %s: %v", row.wide, row.narrow, got)
 		}
