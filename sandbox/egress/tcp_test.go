@@ -61,11 +61,15 @@ func TestTCPHostClosesFirst(t *testing.T) {
 
 // TestTCPBulk sends random bytes both ways at once, larger than every buffer.
 func TestTCPBulk(t *testing.T) {
-	for _, mtu := range []int{1280, 1500, 65521} {
-		w := newWireMTU(t, mtu, allowHost(t))
+	for _, row := range []struct {
+		mtu int
+		to  string
+	}{{1280, "192.0.2.7:80"}, {1500, "192.0.2.7:80"}, {65521, "192.0.2.7:80"},
+		{1280, "[2001:db8::7]:80"}, {1500, "[2001:db8::7]:80"}, {65521, "[2001:db8::7]:80"}} {
 		at := serve(t, echo)
-		conn := w.mustDial("tcp", hostAlias(at))
-		source := rand.NewChaCha8([32]byte{byte(mtu)})
+		w := newWireMTU(t, row.mtu, func(c *egress.Config) { c.Dial = toOne(netip.AddrPort{}, at) })
+		conn := w.mustDial("tcp", row.to)
+		source := rand.NewChaCha8([32]byte{byte(row.mtu)})
 		sent := sha256.New()
 		const size = 8 << 20
 		go func() {
@@ -75,7 +79,7 @@ func TestTCPBulk(t *testing.T) {
 		received := sha256.New()
 		n, err := io.Copy(received, conn)
 		if err != nil || n != size || !bytes.Equal(sent.Sum(nil), received.Sum(nil)) {
-			t.Fatalf("mtu %d: %d bytes came back, %v", mtu, n, err)
+			t.Fatalf("mtu %d to %s: %d bytes came back, %v", row.mtu, row.to, n, err)
 		}
 		counts := w.gateway.Counts()
 		if counts.BytesOut != size || counts.BytesIn != size || counts.Connections > 1 {
