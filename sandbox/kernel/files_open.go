@@ -106,6 +106,7 @@ func (o *opening) run(dirfd int32, addr hostarch.Addr) (uintptr, *kernel.Syscall
 	if err != nil {
 		return 0, nil, err
 	}
+	o.given = text
 	w, err := startWalk(o.t, dirfd, text, refuseEmpty, o.resolve)
 	if err != nil {
 		return 0, nil, err

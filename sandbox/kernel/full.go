@@ -51,7 +51,7 @@ func told(c *call) (uintptr, *kernel.SyscallControl, error) {
 
 func (c *call) tell(result uintptr, err error) {
 	rec := c.words()
-	rec.Done, rec.Result = true, int64(result)
+	rec.Done, rec.Result, rec.Text = true, int64(result), c.given
 	if err != nil {
 		rec.Errno = errnoOf(c.sysno, err)
 	}

@@ -31,6 +31,8 @@ type call struct {
 	sysno uintptr
 	args  arch.SyscallArguments
 	next  kernel.SyscallFn // gVisor's own function
+	given string           // the path as the program gave it, where it gave one
+	noted bool             // a record of it was begun
 }
 
 // judged is a system call of ours. It returns as gVisor's do.
@@ -57,7 +59,14 @@ func (g *guard) wrap(sysno uintptr, fn judged) {
 		if s == nil {
 			return 0, nil, linuxerr.EPERM
 		}
-		return fn(&call{sink: s, t: t, sysno: no, args: args, next: next})
+		c := &call{sink: s, t: t, sysno: no, args: args, next: next}
+		result, control, err := fn(c)
+		if !c.noted && s.policy.Level() == sandbox.FullAudit {
+			// It came to nothing before it was judged, as with a path that leads nowhere, or there was
+			// nothing to judge: full is every call.
+			c.tell(result, err)
+		}
+		return result, control, err
 	}
 	slinux.AMD64.Table[sysno] = entry
 }
@@ -70,6 +79,7 @@ func (c *call) forward() (uintptr, *kernel.SyscallControl, error) {
 
 // record starts a record of the call.
 func (c *call) record(kind sandbox.Kind) sandbox.Record {
+	c.noted = true
 	rec := taskRecord(c.t, kind)
 	rec.Sysno = uint16(c.sysno)
 	return rec

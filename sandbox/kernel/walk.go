@@ -39,6 +39,7 @@ func (c *call) walkFrom(dirfd int32, addr hostarch.Addr, empty emptyPath) (walk,
 	if err != nil {
 		return walk{}, err
 	}
+	c.given = text
 	return startWalk(c.t, dirfd, text, empty, 0)
 }
 
