@@ -3,6 +3,7 @@ package escape
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -96,16 +97,17 @@ func descriptorAttempts() []Attempt {
 	}
 }
 
-// leaked looks at every descriptor but the three streams, its own of proc and those that the Go
-// run time opens: an event poll, its event, and the files of CPU limits.
+// leaked looks at every descriptor but the three streams, its own of proc and those that this
+// program opens by itself: an event poll, its event, a pipe, and the files of CPU limits. What came
+// from the host is called by a path, or "host:".
 func leaked(*Scene) error {
 	for _, number := range entries("/proc/self/fd") {
 		target, err := os.Readlink("/proc/self/fd/" + number)
 		if err != nil || len(number) == 1 && number <= "2" {
 			continue
 		}
-		if !strings.HasPrefix(target, "anon_inode:") && !strings.HasPrefix(target, "/proc/") &&
-			!strings.HasPrefix(target, "/sys/fs/cgroup/") {
+		if !slices.ContainsFunc([]string{"anon_inode:", "pipe:", "/proc/", "/sys/fs/cgroup/"},
+			func(own string) bool { return strings.HasPrefix(target, own) }) {
 			return reached{"descriptor " + number + " is " + target}
 		}
 	}

@@ -61,7 +61,7 @@ func exhaustAttempts() []Attempt {
 		}),
 		uses("limits", "raise every limit above what was given", unix.SYS_PRLIMIT64, raiseLimits),
 		uses("maps", "make memory maps without end", unix.SYS_MMAP, func(*Scene) error {
-			for i := range 100_000 {
+			for i := range 20_000 {
 				_, err := unix.Mmap(-1, 0, 4096, (i%2)*unix.PROT_READ, unix.MAP_ANON|unix.MAP_PRIVATE)
 				if err != nil {
 					return err

@@ -67,7 +67,8 @@ func (g *Ground) layFiles(program string) error {
 		Told: digestOf(secret)}
 	for name, content := range map[string]string{"canary": canary, "volume/word": "volume",
 		"writable/word": "writable", "root/etc/passwd": "root:x:0:0::/:/bin/sh\n",
-		"root/etc/shadow": "root:*::::::\n", "root" + secretInside: secret} {
+		"root/etc/shadow": "root:*::::::\n", "root/etc/hosts": "", "root/etc/resolv.conf": "",
+		"root/etc/hostname": "", "root" + secretInside: secret} {
 		if err := os.WriteFile(filepath.Join(g.dir, name), []byte(content), 0o644); err != nil {
 			return errs.Wrap(err, "escape.Prepare")
 		}

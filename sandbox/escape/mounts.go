@@ -108,7 +108,7 @@ func mountTricks(refused []unix.Errno) []Attempt {
 				return unix.Mount("", "/", "", unix.MS_REMOUNT, "")
 			}},
 		{Name: "pivot-root", What: "pivot_root to a new root and look at the old one",
-			Refused: refused, Contained: own, Marks: call(unix.SYS_PIVOT_ROOT), try: pivot},
+			Refused: refused, Contained: own, Marks: call(unix.SYS_MOUNT), try: pivot},
 		{Name: "detach-root", What: "detach the root mount and look at what lies below",
 			Refused: refused, Contained: own, Marks: call(unix.SYS_UMOUNT2), try: func(s *Scene) error {
 				if err := unix.Unmount("/", unix.MNT_DETACH); err != nil {

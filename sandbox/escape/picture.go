@@ -26,7 +26,7 @@ type Picture struct {
 // What other programs of the host change of their own accord is not looked at.
 func (g *Ground) Picture() Picture {
 	p := Picture{things: map[string]string{}}
-	p.mounts()
+	p.mounts(g.dir)
 	p.controls()
 	p.lists()
 	p.files()
@@ -79,10 +79,14 @@ func clip(text string) string {
 	return text
 }
 
-func (p *Picture) mounts() {
+func (p *Picture) mounts(dir string) {
 	content, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(content)) {
-		if field := strings.Fields(line); len(field) > 5 {
+		// Other programs mount below the temporary directory and unmount as they please; an attempt
+		// mounts there under a name of its own.
+		if field := strings.Fields(line); len(field) > 5 &&
+			(!strings.HasPrefix(field[4], os.TempDir()) || strings.Contains(field[4], "escape") ||
+				strings.HasPrefix(field[4], dir)) {
 			p.things["mount "+field[0]+" at "+field[4]] = strings.Join(field[2:], " ")
 		}
 	}

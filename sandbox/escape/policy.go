@@ -201,7 +201,7 @@ func aliasAttempts() []Attempt {
 
 // programAttempts run what the policy does not allow: a copy of the allowed program.
 func programAttempts() []Attempt {
-	refused := []unix.Errno{unix.EACCES, unix.EPERM, unix.ENOSYS}
+	refused := []unix.Errno{unix.EACCES, unix.EPERM, unix.ENOSYS, unix.EXDEV}
 	program := func(name, what string, try func(*Scene) error) Attempt {
 		return Attempt{Name: name, What: what, Policy: "strict", Refused: refused,
 			Marks: call(-1), try: try}

@@ -111,7 +111,7 @@ func hostSocketAttempts(refused []unix.Errno) []Attempt {
 				return err
 			}},
 		Attempt{Name: "netlink-link", What: "add a network device by netlink", Refused: append(refused,
-			unix.ENOTSUP, unix.EBUSY, unix.ENODEV), Marks: call(unix.SYS_SENDTO),
+			unix.ENOTSUP, unix.EBUSY, unix.ENODEV), Marks: call(unix.SYS_SOCKET),
 			Contained: "the device is one of the sandbox's own network stack", try: addLink})
 }
 
