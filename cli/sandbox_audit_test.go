@@ -179,6 +179,25 @@ func TestAuditFollowEndsWithTheTrail(t *testing.T) {
 	}
 }
 
+func TestAuditMeansTheLatestTrail(t *testing.T) {
+	root := auditedRoot(t)
+	trails := filepath.Join(root, "trails")
+	if err := os.CopyFS(filepath.Join(trails, "web.2"), os.DirFS(filepath.Join(trails, "web"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"web": "web.2", "web.2": "web.2", "other": "",
+		filepath.Join(trails, "web"): "web"} {
+		out := run(t, nil, "sandbox", "audit", "verify", name, "--root", root, "-o", "json")
+		var verdict struct{ Path string }
+		if err := json.Unmarshal([]byte(out.stdout), &verdict); err != nil && want != "" {
+			t.Fatalf("%s: %v, %s", name, err, out.stderr)
+		}
+		if want == "" && out.status != 1 || want != "" && filepath.Base(verdict.Path) != want {
+			t.Errorf("%s: status %d, trail %q", name, out.status, verdict.Path)
+		}
+	}
+}
+
 func TestAuditVerifyAndExport(t *testing.T) {
 	root := auditedRoot(t)
 	audit := func(args ...string) outcome {

@@ -305,3 +305,33 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// TestExportOfARunningTrail: the bundle ends with the last seal, and says that it is not the end.
+func TestExportOfARunningTrail(t *testing.T) {
+	b := newBook(t, func(c *Config) { c.SegmentBytes = 4 << 10 })
+	if err := Export(b.dir, io.Discard); !errs.Is(err, errs.NotFound) {
+		t.Fatalf("before the first seal: %v", err)
+	}
+	for range 5 {
+		b.write(20)
+	}
+	report, err := Verify(b.dir, Check{})
+	if err != nil || !report.Running || report.Ended || report.Unsealed == 0 {
+		t.Fatalf("while it is written: %+v, %v", report, err)
+	}
+	path := filepath.Join(t.TempDir(), "bundle.tar")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(Export(b.dir, file), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(path, Check{}); !errs.Is(err, errs.Corrupt) {
+		t.Fatalf("taken for whole: %v", err)
+	}
+	report, err = Verify(path, Check{Running: true})
+	if err != nil || report.Records == 0 || report.Unsealed != 0 {
+		t.Fatalf("bundle: %+v, %v", report, err)
+	}
+}
