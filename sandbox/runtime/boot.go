@@ -175,7 +175,7 @@ func (c *cell) settings(audit string) (*config.Config, error) {
 		"net-raw":                  strconv.FormatBool(slices.Contains(c.spec.Caps, "CAP_NET_RAW")),
 		"allow-suid":               "true", // no-new-privileges of the program still forbids it
 		"directfs":                 strconv.FormatBool(c.spec.Root.Dir != "" || len(c.spec.Volumes) > 0),
-		"rootless":                 strconv.FormatBool(os.Geteuid() != 0),
+		"rootless":                 strconv.FormatBool(c.rootless),
 		"gvisor-marker-file":       "true",
 		"restore-spec-validation":  "ignore", // our manifest holds the spec; paths differ by design
 		"gofer-network-namespace":  "new",    // a shared one is a mount that stays on the host

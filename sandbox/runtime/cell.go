@@ -36,6 +36,8 @@ type cell struct {
 	policy *words.Compiled
 	ring   *ring.Ring
 
+	rootless bool // root of a user namespace, and nobody outside
+
 	oci       *specs.Spec
 	conf      *config.Config
 	container *container.Container
@@ -56,11 +58,18 @@ func newCell(id, dir string, spec *Spec, log *slog.Logger) (*cell, error) {
 	return &cell{id: id, dir: dir, spec: spec, log: log, policy: policy, ring: shared}, nil
 }
 
-// compilePolicy makes the spec's policy ready. Learning refuses nothing.
+// compilePolicy makes the spec's policy ready. The limit of processes is the kernel inside's to keep,
+// so it is a rule of the policy, and no limit where that only observes. Learning refuses nothing.
 func compilePolicy(spec *Spec) (*words.Compiled, error) {
 	var p words.Policy
 	if spec.Policy != nil {
 		p = *spec.Policy
+	}
+	if spec.Policy == nil && spec.Limits.Processes > 0 {
+		p = words.Policy{Version: "v1", Mode: "enforce", Default: "allow"}
+	}
+	if most := int(spec.Limits.Processes); most > 0 && (p.Processes == 0 || p.Processes > most) {
+		p.Processes = most
 	}
 	if spec.Learn {
 		p.Mode = "observe"

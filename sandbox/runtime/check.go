@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"surety/base/errs"
-	"surety/sandbox"
 )
 
 var idForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
@@ -159,10 +158,8 @@ func (s *Spec) checkPolicy() error {
 	if s.Policy == nil {
 		return nil
 	}
-	if _, err := sandbox.Compile(*s.Policy); err != nil {
-		return errs.Wrap(err, "policy")
-	}
-	return nil
+	_, err := compilePolicy(s)
+	return err
 }
 
 func cleanAbsolute(path string) bool {

@@ -45,6 +45,7 @@ type order struct {
 	Trail            string // directory of the trail, new
 	LogOut, LogErr   bool   // capture the stream
 	Later            bool   // the streams come with the start
+	Rootless         bool   // the supervisor is root in a user namespace, and nobody outside
 	ConsoleSocket    string // where the terminal's master goes
 }
 
@@ -73,6 +74,11 @@ func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Std
 		return err
 	}
 	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id, Trail: trail}
+	if told.Rootless = os.Geteuid() != 0; told.Rootless {
+		if err := rootless(spec); err != nil {
+			return err
+		}
+	}
 	var console *consoleDoor
 	if spec.Terminal {
 		if told.ConsoleSocket = io.ConsoleSocket; told.ConsoleSocket == "" {
@@ -173,6 +179,9 @@ func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan str
 	cmd.Dir = "/"
 	cmd.Env = []string{"SURETY_SANDBOX_DEBUG=" + os.Getenv("SURETY_SANDBOX_DEBUG"), defaultPath}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if told.Rootless {
+		inOwnNamespace(cmd.SysProcAttr)
+	}
 	if io.Attached {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	}
@@ -189,6 +198,11 @@ func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan str
 	}
 	if err := cmd.Start(); err != nil {
 		answer.Close()
+		if told.Rootless {
+			return nil, nil, errs.As(errs.Forbidden, err, "sandbox %s: a user namespace, which sandboxes "+
+				"need where root is not to be had (user.max_user_namespaces, "+
+				"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)", s.id)
+		}
 		return nil, nil, errs.Wrap(err, "sandbox %s: start its supervisor", s.id)
 	}
 	done := make(chan struct{})
@@ -198,6 +212,26 @@ func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan str
 	}()
 	s.pid = cmd.Process.Pid
 	return answer, done, nil
+}
+
+// inOwnNamespace makes the process root of a user namespace in which only its own user exists.
+func inOwnNamespace(a *syscall.SysProcAttr) {
+	a.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS
+	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+}
+
+// rootless refuses what only root can have.
+func rootless(spec *Spec) error {
+	switch l := spec.Limits; {
+	case l.MemoryBytes > 0:
+		return errs.New(errs.Forbidden, "limits.memory_bytes: cgroups are root's")
+	case l.CPUMillis > 0:
+		return errs.New(errs.Forbidden, "limits.cpu_millis: cgroups are root's")
+	case spec.OCI != nil:
+		return errs.New(errs.Forbidden, "bundles are run by root: their users and cgroups are many")
+	}
+	return nil
 }
 
 // await reads the supervisor's word, and ends the supervisor when it is a bad one.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -92,9 +93,6 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("sandboxes of these tests are made by root")
-	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -238,6 +236,54 @@ func TestRun(t *testing.T) {
 	report := verified(t, st.Trail)
 	if !report.Ended || report.Birth == nil || report.Birth.Sandbox != f.spec().ID {
 		t.Fatalf("report %+v", report)
+	}
+}
+
+// TestRootless runs the tests that need no root again as nobody.
+func TestRootless(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this is that run")
+	}
+	dir, err := os.MkdirTemp("", "rootless")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	const nobody = 65534
+	self := filepath.Join(dir, "runtime.test")
+	content, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(self, content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(dir+"/tmp", 0o700),
+		os.Chown(dir+"/tmp", nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.v", "-test.run",
+		"^(TestRun|TestExitCodesAndInput|TestWritesStayInside|TestPolicyRefuses|TestRootNeeded)$")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir+"/tmp")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Count(out, []byte("--- PASS")) != 5 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestRootNeeded has what only root can give refused by its name.
+func TestRootNeeded(t *testing.T) {
+	f := newFixture(t)
+	if os.Geteuid() == 0 {
+		return // root may; the run of TestRootless comes here as nobody
+	}
+	spec := f.spec("say")
+	spec.Limits.MemoryBytes = 256 << 20
+	_, err := f.host.Create(t.Context(), spec, runtime.Stdio{})
+	if !errs.Is(err, errs.Forbidden) || !strings.Contains(err.Error(), "limits.memory_bytes") {
+		t.Errorf("a memory limit without root: %v", err)
 	}
 }
 
