@@ -315,6 +315,10 @@ func TestExportOfARunningTrail(t *testing.T) {
 	for range 5 {
 		b.write(20)
 	}
+	b.inside(3)
+	if err := b.drain(); err != nil { // too soon for a seal
+		t.Fatal(err)
+	}
 	report, err := Verify(b.dir, Check{})
 	if err != nil || !report.Running || report.Ended || report.Unsealed == 0 {
 		t.Fatalf("while it is written: %+v, %v", report, err)
