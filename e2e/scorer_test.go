@@ -103,6 +103,9 @@ func headsOf(t *testing.T, n *node, box string) string {
 		ended = ended || strings.Contains(step.Payload, `"ended":true`)
 		heads = append(heads, step.Payload)
 	}
+	bundle := filepath.Join(t.TempDir(), "heads.bundle")
+	run(t, n.dir, 0, "evidence", "export", box, "--out", bundle)
+	run(t, n.dir, 0, "evidence", "verify", bundle)
 	if len(heads) < 2 || !ended {
 		t.Errorf("the heads of %s: %v", box, heads)
 	}
