@@ -25,6 +25,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
@@ -79,7 +80,11 @@ func parse(data []byte) (ast.Node, error) {
 	if len(data) > MaxFile {
 		return nil, errs.New(errs.TooLarge, "policy: %d bytes, limit %d", len(data), MaxFile)
 	}
-	file, err := parser.ParseBytes(data, 0)
+	tokens := lexer.Tokenize(string(data))
+	if err := checkDepth(tokens); err != nil {
+		return nil, err
+	}
+	file, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return nil, foreign(err)
 	}
@@ -95,6 +100,31 @@ func parse(data []byte) (ast.Node, error) {
 	plain := plainCheck{}
 	ast.Walk(&plain, body)
 	return body, plain.err
+}
+
+// maxDepth bounds how far lists and keys stand in each other on a line: a policy has four levels,
+// and the YAML library takes time in the square of them.
+const maxDepth = 8
+
+func checkDepth(tokens token.Tokens) error {
+	flow, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		if lineOf(t) != line {
+			dashes, line = 0, lineOf(t)
+		}
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		case token.SequenceEntryType, token.MappingKeyType:
+			dashes++
+		}
+		if flow > maxDepth || dashes > maxDepth {
+			return errs.New(errs.Invalid, "policy: line %d: more than %d levels", line, maxDepth)
+		}
+	}
+	return nil
 }
 
 // plainCheck refuses what makes a file read otherwise than it looks.
