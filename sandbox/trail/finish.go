@@ -45,11 +45,12 @@ func (w *Writer) conclude(reason string, status int) error {
 	if w.err != nil {
 		reason = fmt.Sprintf("%s (%v)", reason, w.err)
 	}
-	if err := w.drainRest(); err != nil {
-		if !errs.Is(err, errs.Corrupt) {
-			return err
-		}
-		reason = fmt.Sprintf("%s (the ring: %v)", reason, err)
+	lost, err := w.drainRest()
+	if err != nil {
+		return err
+	}
+	if lost != nil && (w.err == nil || lost.Error() != w.err.Error()) {
+		reason = fmt.Sprintf("%s (the ring: %v)", reason, lost)
 	}
 	if err := w.cover(); err != nil {
 		return err
@@ -67,31 +68,42 @@ func (w *Writer) conclude(reason string, status int) error {
 // noSyscall is Record.Sysno where no system call is meant.
 const noSyscall = 0xffff
 
-// drainRest stores what the ring still holds; from its first look on the producer is told that nobody
-// reads, so that a kernel that still lives records, and does, nothing after that. It stops at as much as a ring can hold, so that a
-// sandbox that was not killed cannot keep it busy. A chain that was broken before stays so: what
-// came after the break is not looked at.
-func (w *Writer) drainRest() error {
+// drainRest stores what the source still holds, tells its producer that nobody reads any more, and
+// stores what came in between: a kernel that still lived records, and does, nothing after that. A
+// chain that was broken before stays so: what came after the break is not looked at. lost is why
+// there may be more that could not be had; err is of the disk.
+func (w *Writer) drainRest() (lost, err error) {
 	if w.consumer == nil || errs.Is(w.err, errs.Corrupt) {
-		return nil
+		return nil, nil
 	}
+	lost, err = w.drainOnce()
 	w.consumer.Close()
+	if lost != nil || err != nil {
+		return lost, err
+	}
+	late, err := w.drainOnce()
+	if !errs.Is(late, errs.Corrupt) {
+		late = nil // a source may say that it is closed
+	}
+	return late, err
+}
+
+// drainOnce stores what the source holds: at most as much as it can hold, so that a sandbox that was
+// not killed cannot keep it busy.
+func (w *Writer) drainOnce() (lost, err error) {
 	for left := w.consumer.Size(); left > 0; {
-		frames, err := w.consumer.Next(0)
-		if err != nil || len(frames) == 0 {
-			return err
+		frames, lost := w.consumer.Next(0)
+		if lost != nil || len(frames) == 0 {
+			return lost, nil
 		}
 		taken, bad := w.take(frames)
 		w.unread = taken
-		if err := w.flush(); err != nil {
-			return err
-		}
-		if bad != nil {
-			return bad
+		if err := w.flush(); err != nil || bad != nil {
+			return bad, err
 		}
 		left -= taken
 	}
-	return nil
+	return nil, nil
 }
 
 // cover writes fillers over what lies behind the last whole entry: an entry that a crash or a full

@@ -423,3 +423,32 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*count/b.Elapsed().Seconds(), "records/s")
 }
+
+// torn is a source that breaks off, as a machine that was killed does.
+type torn struct {
+	*ring.Consumer
+	err error
+}
+
+func (s *torn) Next(wait time.Duration) ([]byte, error) {
+	frames, err := s.Consumer.Next(wait)
+	if frames == nil && err == nil {
+		err = s.err
+	}
+	return frames, err
+}
+
+// TestASourceThatBreaksOff: the trail has all that came, and an end that says why there is no more.
+func TestASourceThatBreaksOff(t *testing.T) {
+	b := newBook(t, nil)
+	b.inside(7)
+	from := &torn{b.out, errs.New(errs.Unavailable, "the machine is gone")}
+	if err := b.w.Drain(t.Context(), from); !errs.Is(err, errs.Unavailable) {
+		t.Fatalf("got %v", err)
+	}
+	b.finish()
+	want := "the program ended (the machine is gone)"
+	if r := b.sound(Check{}); r.Records != 7 || !r.Ended || r.Reason != want {
+		t.Fatalf("report %+v", r)
+	}
+}
