@@ -91,17 +91,15 @@ func (w *Writer) drainRest() (lost, err error) {
 // drainOnce stores what the source holds: at most as much as it can hold, so that a sandbox that was
 // not killed cannot keep it busy.
 func (w *Writer) drainOnce() (lost, err error) {
-	for left := w.consumer.Size(); left > 0; {
-		frames, lost := w.consumer.Next(0)
-		if lost != nil || len(frames) == 0 {
+	var frames []byte
+	for left := w.consumer.Size(); left > 0; left -= len(frames) {
+		if frames, lost = w.consumer.Next(0); lost != nil || len(frames) == 0 {
 			return lost, nil
 		}
-		taken, bad := w.take(frames)
-		w.unread = taken
-		if err := w.flush(); err != nil || bad != nil {
-			return bad, err
+		w.unread, lost = w.take(frames)
+		if err := w.flush(); err != nil || lost != nil {
+			return lost, err
 		}
-		left -= taken
 	}
 	return nil, nil
 }
