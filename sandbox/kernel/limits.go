@@ -8,6 +8,10 @@ const (
 	// own time-outs anyway.
 	patience = 30 * time.Second
 
+	// tidyAfter is how long a booted kernel waits at its gate before it gives memory back: longer than
+	// the host takes to open the gate for a program that is to run at once.
+	tidyAfter = 50 * time.Millisecond
+
 	// maxLinks bounds the symbolic links followed while creating a file, as Linux does
 	// (path_resolution(7)).
 	maxLinks = 40

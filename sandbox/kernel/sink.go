@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/context"
@@ -122,7 +124,12 @@ func (s *sink) pass() {
 		return
 	}
 	s.gate.Do(func() {
-		if !s.ring.AwaitRelease() {
+		// A sandbox that waits in a pool gives back what booting took; one that goes on at once has
+		// better things to do.
+		tidy := time.AfterFunc(tidyAfter, debug.FreeOSMemory)
+		released := s.ring.AwaitRelease()
+		tidy.Stop()
+		if !released {
 			s.die(errs.New(errs.Unavailable, "kernel.gate: the collector is gone"))
 		}
 		s.open.Store(true)
