@@ -17,7 +17,6 @@ import (
 
 	"surety/base/errs"
 	"surety/sandbox"
-	"surety/sandbox/policyfile"
 	"surety/sandbox/runtime"
 	"surety/sys/entropy"
 )
@@ -197,14 +196,11 @@ func (f *runFlags) surroundings(h *hosted, spec *runtime.Spec) (err error) {
 // watch sets the policy and how much is recorded.
 func (f *runFlags) watch(spec *runtime.Spec) error {
 	if f.policy != "" {
-		content, err := os.ReadFile(f.policy)
+		compiled, err := readPolicy(f.policy)
 		if err != nil {
-			return fileError(err, "policy")
+			return err
 		}
-		p, err := policyfile.Parse(content)
-		if err != nil {
-			return errs.Wrap(err, "%s", f.policy)
-		}
+		p := compiled.Policy()
 		spec.Policy = &p
 	}
 	if f.full {
