@@ -37,7 +37,8 @@ func (s *Sandbox) recover() error {
 		return err // somebody else was quicker
 	}
 	const reason = "its supervisor died"
-	if _, err := os.Stat(s.file(ringFile)); err == nil {
+	// The ring of a machine was inside it, and went with it.
+	if _, err := os.Stat(s.file(ringFile)); err == nil || st.Spec.Class == VM {
 		if err := s.recoverTrail(st.Trail, reason); err != nil {
 			return err
 		}
