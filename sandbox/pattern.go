@@ -299,7 +299,8 @@ func (p *pattern) close(at []uint64) {
 // is so, and never yes where it is not: p is run over other's tokens, and a wildcard of p takes
 // what it could take of any path. It takes its work from effort, and says no when that is used up.
 func (p *pattern) covers(other *pattern, effort *int) bool {
-	if *effort--; *effort < 0 || !strings.HasPrefix(other.text, p.head) || !strings.HasSuffix(other.text, p.tail) {
+	if *effort--; *effort < 0 || !strings.HasPrefix(other.text, p.head) ||
+		!strings.HasSuffix(other.text, p.tail) {
 		return false
 	}
 	if *effort -= len(other.tokens) * p.words; *effort < 0 {
