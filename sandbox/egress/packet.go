@@ -14,13 +14,17 @@ func writePacket(ep tcpip.Endpoint, data []byte, options tcpip.WriteOptions) {
 	ep.Write(&payload, options)
 }
 
-// takeDatagram and giveDatagram lend out buffers for one datagram of any size.
-func (g *Gateway) takeDatagram() *[]byte {
-	if buf, ok := g.datagrams.Get().(*[]byte); ok {
+// takeCopy and giveCopy lend out the buffers that bytes are copied through.
+func (g *Gateway) takeCopy() *[]byte {
+	if buf, ok := g.copies.Get().(*[]byte); ok {
 		return buf
 	}
-	buf := make([]byte, datagramBytes)
+	buf := make([]byte, copyBytes)
 	return &buf
 }
 
-func (g *Gateway) giveDatagram(buf *[]byte) { g.datagrams.Put(buf) }
+func (g *Gateway) giveCopy(buf *[]byte) {
+	if buf != nil {
+		g.copies.Put(buf)
+	}
+}

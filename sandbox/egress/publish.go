@@ -188,7 +188,7 @@ type client struct {
 }
 
 func (p *publishedUDP) serve() {
-	buf := make([]byte, datagramBytes)
+	buf := make([]byte, copyBytes)
 	for {
 		n, from, err := p.conn.ReadFromUDPAddrPort(buf)
 		if errors.Is(err, net.ErrClosed) {
@@ -273,8 +273,8 @@ func (p *publishedUDP) answer(from netip.AddrPort, c *client, queue *waiter.Queu
 
 // drain sends all that waits for the client.
 func (p *publishedUDP) drain(from netip.AddrPort, c *client) {
-	buf := p.g.takeDatagram()
-	defer p.g.giveDatagram(buf)
+	buf := p.g.takeCopy()
+	defer p.g.giveCopy(buf)
 	for {
 		writer := tcpip.SliceWriter(*buf)
 		result, err := c.ep.Read(&writer, tcpip.ReadOptions{})

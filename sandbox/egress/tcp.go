@@ -263,18 +263,3 @@ func (f *flow) write(data []byte, ready <-chan struct{}) error {
 	}
 	return nil
 }
-
-// takeCopy and giveCopy lend out the buffers that bytes are copied through.
-func (g *Gateway) takeCopy() *[]byte {
-	if buf, ok := g.copies.Get().(*[]byte); ok {
-		return buf
-	}
-	buf := make([]byte, copyBytes)
-	return &buf
-}
-
-func (g *Gateway) giveCopy(buf *[]byte) {
-	if buf != nil {
-		g.copies.Put(buf)
-	}
-}

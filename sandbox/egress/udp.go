@@ -124,8 +124,8 @@ func (s *session) copyOut() {
 
 // drain sends all that waits; false where the session is over.
 func (s *session) drain() bool {
-	buf := s.g.takeDatagram()
-	defer s.g.giveDatagram(buf)
+	buf := s.g.takeCopy()
+	defer s.g.giveCopy(buf)
 	for {
 		writer := tcpip.SliceWriter(*buf)
 		result, err := s.ep.Read(&writer, tcpip.ReadOptions{})
@@ -162,8 +162,8 @@ func (s *session) send(data []byte) error {
 // copyIn moves datagrams to the sandbox until the host's side is closed.
 func (s *session) copyIn() {
 	defer close(s.ended)
-	buf := s.g.takeDatagram()
-	defer s.g.giveDatagram(buf)
+	buf := s.g.takeCopy()
+	defer s.g.giveCopy(buf)
 	for {
 		n, err := s.host.Read(*buf)
 		if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) ||
