@@ -5,8 +5,6 @@ package kernel_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,7 +36,8 @@ func BenchmarkCalls(b *testing.B) {
 		note("rules", benchOurs(b, "core", manyRules()))
 		note("full", benchOurs(b, "full", enforce()))
 		if runsc := os.Getenv("SURETY_RUNSC"); runsc != "" {
-			note("stock", benchStock(b, runsc))
+			note("stock", strings.TrimPrefix(stock(b, runsc, plan{args: append([]string{"open /tmp/f c"},
+				benchActs...)}), "ok\n"))
 		}
 	}
 	for key, values := range found {
@@ -62,24 +61,4 @@ func benchOurs(b *testing.B, level string, policy sandbox.Policy) string {
 		benchActs...)})
 	_, out := inside.run()
 	return strings.TrimPrefix(out, "ok\n")
-}
-
-// benchStock runs the same program from the same bundle under another runsc.
-func benchStock(b *testing.B, runsc string) string {
-	b.Helper()
-	p := plan{args: append([]string{"open /tmp/f c"}, benchActs...)}
-	like := &box{t: b, dir: b.TempDir()}
-	like.root = filepath.Join(like.dir, "rootfs")
-	like.fill(p)
-	like.bundle(p)
-	state := filepath.Join(like.dir, "state")
-	cmd := exec.Command(runsc, "--root="+state, "--network=none", "--platform=systrap",
-		"--ignore-cgroups", "--overlay2=none", "--file-access=exclusive", "run",
-		"--bundle="+like.dir, fmt.Sprintf("peer%d-%d", os.Getpid(), b.N))
-	out, err := cmd.Output()
-	like.forget()
-	if err != nil {
-		b.Fatalf("%s: %v", runsc, err)
-	}
-	return strings.TrimPrefix(string(out), "ok\n")
 }

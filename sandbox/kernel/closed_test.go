@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"surety/sandbox"
 	"surety/sandbox/ring"
 )
@@ -53,7 +51,7 @@ func TestNoSinkNoProgram(t *testing.T) {
 	b := boot(t, plan{bare: true, args: []string{"say never"}})
 	must(t, b.c.Start(b.conf))
 	status, out := b.finish()
-	if !status.Signaled() || status.Signal() != unix.SIGKILL || out != "" {
+	if !killed(status) || out != "" {
 		t.Errorf("status %v, output %q, want SIGKILL and nothing", status, out)
 	}
 	if len(b.all()) != 0 {

@@ -172,18 +172,26 @@ func (o *opening) existing(p *pinned) (*vfs.FileDescription, error) {
 	return o.act(p, o.flags)
 }
 
-// checkDirectory keeps O_DIRECTORY to directories: the VFS looks at it only while it walks.
+// checkDirectory keeps O_DIRECTORY to directories and O_CREAT from them: the VFS looks at both only
+// while it walks. A link that is not followed is no directory, as Linux has it; gVisor follows it.
 func (o *opening) checkDirectory(p *pinned) error {
-	if !o.has(linux.O_DIRECTORY) {
+	wanted := o.has(linux.O_DIRECTORY)
+	if !wanted && !o.creates() {
 		return nil
 	}
 	pop := p.operation()
 	stat, err := o.t.Kernel().VFS().StatAt(o.t, o.t.Credentials(), &pop,
 		&vfs.StatOptions{Mask: linux.STATX_TYPE})
-	if err == nil && stat.Mode&linux.S_IFMT != linux.S_IFDIR {
-		err = linuxerr.ENOTDIR
+	directory := stat.Mode&linux.S_IFMT == linux.S_IFDIR
+	switch {
+	case err != nil:
+		return err
+	case wanted && !directory:
+		return linuxerr.ENOTDIR
+	case o.creates() && directory:
+		return linuxerr.EISDIR
 	}
-	return err
+	return nil
 }
 
 // missing makes the file. It returns neither file nor error where w, changed or not, is to be

@@ -388,6 +388,13 @@ func (b *box) finish() (unix.WaitStatus, string) {
 	return status, b.output()
 }
 
+// killed reports whether a program ended by SIGKILL: told by its wait status, or, where the kernel
+// was gone before it was asked, by the exit status of the kernel.
+func killed(status unix.WaitStatus) bool {
+	return status.Signaled() && status.Signal() == unix.SIGKILL ||
+		status.Exited() && status.ExitStatus() == 128+int(unix.SIGKILL)
+}
+
 // run is start and finish.
 func (b *box) run() (unix.WaitStatus, string) {
 	b.t.Helper()

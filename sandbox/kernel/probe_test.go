@@ -135,6 +135,7 @@ var probes = map[string]func([]string) string{
 	"chroot": func(a []string) string { return said(unix.Chroot(a[0])) },
 	"again":  reopened,
 	"gone":   gone,
+	"grid":   grid,
 	"mapmem": memoryMapped,
 	"run":    ran,
 	"copy": func(a []string) string {

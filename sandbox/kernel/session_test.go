@@ -52,7 +52,7 @@ func TestSessionIsRefusedByTheExecPolicy(t *testing.T) {
 	b.start()
 	for _, path := range []string{"/other", "/alias"} {
 		status := b.session(path, "say never", "open /tmp/go c")
-		if !status.Signaled() || status.Signal() != unix.SIGKILL {
+		if !killed(status) {
 			t.Errorf("%s: session ended with %v, want SIGKILL", path, status)
 		}
 	}

@@ -1,0 +1,73 @@
+//go:build amd64
+
+package kernel_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCallsMeanWhatTheyDoInStock tries every call that names files on every kind of path, under our
+// table with a policy that allows all and under the stock runsc that $SURETY_RUNSC names: each must
+// return the same and leave the same behind.
+func TestCallsMeanWhatTheyDoInStock(t *testing.T) {
+	needRoot(t)
+	runsc := os.Getenv("SURETY_RUNSC")
+	if runsc == "" {
+		t.Skip("set SURETY_RUNSC to a stock runsc to compare with")
+	}
+	acts := []string{"grid /work"}
+	files := map[string]string{"/work/": ""}
+	ours := boot(t, plan{policy: enforce(), args: acts, files: files, caps: gridCaps})
+	status, got := ours.run()
+	if status.ExitStatus() != 0 {
+		t.Fatalf("ours: %v", status)
+	}
+	want := strings.Split(stock(t, runsc, plan{args: acts, files: files, caps: gridCaps}), "\n")
+	mine := strings.Split(got, "\n")
+	if len(mine) != len(want) || len(want) < 1000 {
+		t.Fatalf("%d lines, want %d: %.200s", len(mine), len(want), got)
+	}
+	differ := 0
+	for i := range want {
+		if mine[i] != want[i] && !slices.ContainsFunc(likeLinux, func(start string) bool {
+			return strings.HasPrefix(mine[i], start)
+		}) {
+			if differ++; differ <= 60 {
+				t.Errorf("ours  %s\nstock %s", mine[i], want[i])
+			}
+		}
+	}
+	t.Logf("%d of %d cases differ", differ, len(want))
+}
+
+// likeLinux are cases in which we see that a name is taken, or is not, before gVisor sees what else
+// is wrong, and so agree with Linux.
+var likeLinux = []string{`unlink "missing/" ENOENT`, `link-to "/proc/self/cwd" EEXIST`,
+	`link-to "/proc/self" EEXIST`}
+
+var gridCaps = []string{"CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_CHOWN", "CAP_MKNOD"}
+
+// stock runs the same program from the same bundle under another runsc, and returns what it wrote.
+func stock(t testing.TB, runsc string, p plan) string {
+	t.Helper()
+	like := &box{t: t, dir: t.TempDir()}
+	like.root = filepath.Join(like.dir, "rootfs")
+	like.fill(p)
+	like.bundle(p)
+	cmd := exec.Command(runsc, "--root="+filepath.Join(like.dir, "state"), "--network=none",
+		"--platform=systrap", "--ignore-cgroups", "--overlay2=none", "--file-access=exclusive", "run",
+		"--bundle="+like.dir, fmt.Sprintf("peer%d-%d", os.Getpid(), time.Now().UnixNano()))
+	out, err := cmd.Output()
+	like.forget()
+	if err != nil {
+		t.Fatalf("%s: %v", runsc, err)
+	}
+	return string(out)
+}
