@@ -368,14 +368,16 @@ func (c *cell) unchanged(before map[string]int) {
 // verified sees that the trail of a sandbox is whole and ended.
 func (c *cell) verified(name string) {
 	c.t.Helper()
-	var report struct {
-		Records uint64
-		Ended   bool
-		Faults  []any
+	var answer struct {
+		Verified bool
+		Report   struct {
+			Records uint64
+			Ended   bool
+		}
 	}
 	text := c.must("audit", "verify", name, "-o", "json")
-	if err := json.Unmarshal([]byte(text), &report); err != nil || report.Records == 0 || !report.Ended ||
-		len(report.Faults) > 0 {
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || !answer.Verified ||
+		answer.Report.Records == 0 || !answer.Report.Ended {
 		c.t.Errorf("trail of %s: %v, %s", name, err, text)
 	}
 }
@@ -436,7 +438,9 @@ func (c *cell) bundle(root string, spoil func(config map[string]any)) string {
 		"root": map[string]any{"path": root},
 		"process": map[string]any{"args": []string{"/acts", "echo", "of", "a", "bundle"}, "cwd": "/",
 			"user": map[string]any{"uid": 0, "gid": 0}, "env": []string{"PATH=/"}},
-		"mounts": []any{map[string]any{"destination": "/proc", "type": "proc", "source": "proc"}}}
+		"mounts": []any{map[string]any{"destination": "/proc", "type": "proc", "source": "proc"}},
+		"linux": map[string]any{"namespaces": []any{map[string]any{"type": "pid"}, map[string]any{"type": "mount"},
+			map[string]any{"type": "ipc"}, map[string]any{"type": "uts"}, map[string]any{"type": "network"}}}}
 	if spoil != nil {
 		spoil(config)
 	}
@@ -796,7 +800,6 @@ func TestSandboxBadInput(t *testing.T) {
 		{"unknown field of its process", spoiled(func(b map[string]any) { b["process"].(map[string]any)["surprise"] = 1 }), "surprise"},
 		{"bundle without a root", spoiled(func(b map[string]any) { delete(b, "root") }), "root"},
 		{"bundle without arguments", spoiled(func(b map[string]any) { delete(b["process"].(map[string]any), "args") }), "args"},
-		{"bundle of another version", spoiled(func(b map[string]any) { b["ociVersion"] = "9.0.0" }), "9.0.0"},
 		{"mount type unknown", mounts(map[string]any{"destination": "/x", "type": "ext4", "source": "/dev/vda"}), "ext4"},
 		{"mount at no absolute path", mounts(map[string]any{"destination": "../x", "type": "tmpfs", "source": "t"}), "../x"},
 		{"mount of nothing", mounts(map[string]any{"destination": "/x", "type": "bind", "source": "/nowhere/at/all"}), "/nowhere/at/all"},
@@ -809,7 +812,7 @@ func TestSandboxBadInput(t *testing.T) {
 		{"policy of another version", policy("policy: v9\n"), "v9"},
 		{"policy with an unknown field", policy("policy: v1\nsurprise: 1\n"), "surprise"},
 		{"policy that names nothing", policy("policy: v1\nmode: enforce\ndefault: deny\n"), "exec"},
-		{"policy with a path that is none", policy("policy: v1\nfiles:\n  - deny: etc\n"), "etc"},
+		{"policy with a path that is none", policy("policy: v1\nmode: observe\ndefault: allow\nfiles:\n  - deny: etc\n"), "files[0]"},
 		{"no source", []string{"run", "/nowhere/at/all"}, "/nowhere/at/all"},
 		{"no volume", flag("-v", "/nowhere/at/all:/x"), "/nowhere/at/all"},
 		{"volume that is no path", flag("-v", "x"), "x"},
@@ -819,7 +822,7 @@ func TestSandboxBadInput(t *testing.T) {
 		{"memory that is no size", flag("--memory", "much"), "much"},
 		{"cores that are none", flag("--cpus", "fast"), "fast"},
 		{"user that is none", flag("-u", "x:y"), "x"},
-		{"port that is none", flag("--network", "stack", "-p", "1:2:3:4"), "1:2:3:4"},
+		{"port that is none", flag("--network", "stack", "-p", "1:2:3:4"), "1:2:3"},
 		{"port without a network", flag("-p", "127.0.0.1:0:80"), "network"},
 		{"name that is none", flag("--name", "../up"), "../up"},
 		{"program that is not there", []string{"run", "dir:" + dir, "--", "/none"}, "/none"},

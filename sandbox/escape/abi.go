@@ -80,7 +80,7 @@ func abiAttempts() []Attempt {
 			Refused: noCall(unix.ENOMEM, unix.EINVAL, unix.EFAULT), Marks: call(unix.SYS_MMAP),
 			Contained: "the addresses were free", Killed: true, try: stubMemory},
 		{Name: "vdso-write", What: "make the kernel's page of calls writable and write to it",
-			Refused: noCall(unix.EINVAL, unix.EFAULT, unix.ENOMEM), Marks: call(unix.SYS_MPROTECT), Killed: true,
+			Refused: noCall(unix.EINVAL, unix.EFAULT, unix.ENOMEM), Marks: path("/maps"), Killed: true,
 			Contained: "the page is a private copy", try: vdsoWrite},
 	}
 	return list

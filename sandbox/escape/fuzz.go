@@ -61,6 +61,11 @@ func fuzzRounds(seed uint64, duration clock.Duration) (FuzzReport, error) {
 	}
 	counter := os.NewFile(uintptr(fd), "calls")
 	defer counter.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // before a child removes it
+	if err != nil {
+		return report, errs.As(errs.Unavailable, err, "escape.fuzz")
+	}
+	defer null.Close()
 	time := wallclock.System()
 	began := time.Now()
 	for ; time.Now().Sub(began) < duration; report.Rounds++ {
@@ -70,7 +75,7 @@ func fuzzRounds(seed uint64, duration clock.Duration) (FuzzReport, error) {
 		if err := counter.Truncate(4096); err != nil {
 			return report, err
 		}
-		report.Ended[fuzzRoundOf(seed+uint64(report.Rounds), counter)]++
+		report.Ended[fuzzRoundOf(seed+uint64(report.Rounds), counter, null)]++
 		var made [8]byte
 		if _, err := counter.ReadAt(made[:], 0); err == nil {
 			report.Calls += *(*uint64)(unsafe.Pointer(&made[0]))
@@ -81,13 +86,15 @@ func fuzzRounds(seed uint64, duration clock.Duration) (FuzzReport, error) {
 }
 
 // fuzzRoundOf runs one child and says how it ended.
-func fuzzRoundOf(seed uint64, counter *os.File) string {
+func fuzzRoundOf(seed uint64, counter, null *os.File) string {
 	child := exec.Command("/proc/self/exe", "fuzz-child", "--seed", strconv.FormatUint(seed, 10))
 	child.Args[0] = "/" + Name
+	child.Stdin, child.Stdout, child.Stderr = null, null, null
 	child.ExtraFiles = []*os.File{counter}
-	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Its mounts are its own, or the next child would find no /proc.
+	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNS}
 	if err := child.Start(); err != nil {
-		return "not started"
+		return "not started: " + err.Error()
 	}
 	group := child.Process.Pid
 	alarm := time.AfterFunc(time.Duration(fuzzRound), func() { unix.Kill(-group, unix.SIGKILL) })
@@ -131,16 +138,7 @@ func fuzzChild(seed uint64) error {
 	} else {
 		made = new(uint64)
 	}
-	null, err := unix.Open("/dev/null", unix.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	for fd := range 3 {
-		unix.Dup3(null, fd, 0)
-	}
-	if os.Chdir("/tmp") != nil {
-		return errs.New(errs.NotFound, "escape.fuzz: no /tmp")
-	}
+	_ = os.Chdir("/tmp") // an earlier child may have removed it
 	table := signatures()
 	var threads sync.WaitGroup
 	for n := range fuzzThreads {

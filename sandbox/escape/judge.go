@@ -166,7 +166,8 @@ func (r *Report) Write(w io.Writer) error {
 	writeAll(w, "reached the host's listener", r.Hits)
 	writeAll(w, "not run here", r.Skipped)
 	for _, f := range r.Fuzz {
-		fmt.Fprintf(w, "fuzzing from seed %d: %d calls in %d processes\n", f.Seed, f.Calls, f.Rounds)
+		fmt.Fprintf(w, "fuzzing from seed %d: %d calls in %d processes, which ended: %v\n", f.Seed,
+			f.Calls, f.Rounds, f.Ended)
 	}
 	found := "was found"
 	if !r.Planted {

@@ -36,8 +36,9 @@ func namespaceAttempts() []Attempt {
 					return unix.Unshare(n.flag)
 				}},
 			Attempt{Name: "join-" + n.name, What: "join the first process's " + n.name + " namespace",
-				Refused: append(refused, unix.EBADF), Contained: own, Marks: path("/ns"),
-				try: func(s *Scene) error { return joinSpace(s, n.name, n.flag) }})
+				Refused: append(refused, unix.EBADF), Contained: own,
+				Marks: append(call(unix.SYS_SETNS), path("/ns/")...),
+				try:   func(s *Scene) error { return joinSpace(s, n.name, n.flag) }})
 	}
 	all := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID |
 		unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
