@@ -290,32 +290,52 @@ func (f *runFlags) run(h *hosted, spec *runtime.Spec) error {
 	if spec.Class == runtime.VM && spec.Emulation {
 		h.env.note("surety: class vm by SOFTWARE EMULATION: many times slower than hardware, for tests alone")
 	}
+	if !f.detach {
+		return f.runHere(h, spec, io, streams)
+	}
 	s, err := h.host.Create(ctx, *spec, io)
-	streams.handedOver()
 	if err != nil {
-		streams.finish()
 		return err
 	}
 	if err := s.Start(ctx); err != nil {
-		streams.finish()
 		return err
 	}
-	if f.detach {
-		return h.env.show(map[string]string{"id": spec.ID}, lineOf(spec.ID))
-	}
-	return f.stay(h, s, streams)
+	return h.env.show(map[string]string{"id": spec.ID}, lineOf(spec.ID))
 }
 
-// stay is with a running sandbox until its end, and gives the shell its exit code.
-func (f *runFlags) stay(h *hosted, s *runtime.Sandbox, streams *streams) error {
-	ctx := h.Context()
-	st, err := follow(ctx, s)
+// patience is how long a program may take to end when this command is told to.
+const patience = 5 * time.Second
+
+// runHere runs to the end, with this process answering for the sandbox.
+func (f *runFlags) runHere(h *hosted, spec *runtime.Spec, io runtime.Stdio, streams *streams) error {
+	io.HandedOver = streams.handedOver
+	st, err := h.host.Run(h.Context(), *spec, io, patience)
+	streams.handedOver()
 	streams.finish()
 	if err != nil {
 		return err
 	}
+	s, err := h.host.Find(spec.ID)
+	if err != nil {
+		return err
+	}
+	return f.conclude(h, s, &st)
+}
+
+// stay is with a running sandbox until its end, and gives the shell its exit code.
+func (f *runFlags) stay(h *hosted, s *runtime.Sandbox, streams *streams) error {
+	st, err := follow(h.Context(), s)
+	streams.finish()
+	if err != nil {
+		return err
+	}
+	return f.conclude(h, s, &st)
+}
+
+// conclude says how a sandbox ended, and removes it.
+func (f *runFlags) conclude(h *hosted, s *runtime.Sandbox, st *runtime.State) error {
 	if f.remove {
-		if err := s.Remove(context.WithoutCancel(ctx), false); err != nil {
+		if err := s.Remove(context.WithoutCancel(h.Context()), false); err != nil {
 			h.env.note("surety: %v", err)
 		}
 	}
@@ -331,7 +351,6 @@ func follow(ctx context.Context, s *runtime.Sandbox) (runtime.State, error) {
 	if ctx.Err() == nil {
 		return st, err
 	}
-	const patience = 5 * time.Second
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*patience)
 	defer cancel()
 	if err := s.Stop(ending, patience); err != nil {

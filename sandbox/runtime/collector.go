@@ -22,7 +22,8 @@ func ringSource(r *ring.Ring) trail.Source { return ring.NewConsumer(r) }
 
 // openCollector begins the trail and drains into it. When that fails the sandbox ends.
 func openCollector(v *supervisor, dir string, from trail.Source) (*collector, error) {
-	writer, err := trail.Create(trail.Config{Dir: dir, Sandbox: v.s.id, Key: v.key})
+	writer, err := trail.Create(trail.Config{Dir: dir, Sandbox: v.s.id, Key: v.key,
+		MaxBytes: maxTrailBytes})
 	if err != nil {
 		return nil, err
 	}

@@ -102,31 +102,42 @@ func (h *Host) handle(id string) *Sandbox {
 // its own, and returns once the birth record has been read from it. An id that is taken is kind
 // Exists; a spec that cannot be is Invalid and leaves nothing behind.
 func (h *Host) Create(ctx context.Context, spec Spec, io Stdio) (*Sandbox, error) {
-	if err := spec.Check(); err != nil {
-		return nil, err
-	}
-	content, err := json.MarshalIndent(&spec, "", "  ")
+	s, content, err := h.begin(&spec)
 	if err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: encode spec", spec.ID)
-	}
-	if len(content) > maxSpecBytes {
-		return nil, errs.New(errs.TooLarge, "sandbox %s: spec of %d bytes, at most %d", spec.ID,
-			len(content), maxSpecBytes)
-	}
-	s := h.handle(spec.ID)
-	if err := s.claim(); err != nil {
 		return nil, err
 	}
 	if err := s.launch(ctx, content, &spec, io); err != nil {
-		if st, stateErr := s.readState(); stateErr == nil && st.Trail != "" {
-			_ = os.Remove(st.Trail) // stays where something is in it
-		}
-		if clean := s.clear(); clean != nil {
-			h.config.Log.Warn("remains of a failed start", "id", spec.ID, "error", clean)
-		}
+		s.undo()
 		return nil, err
 	}
 	return s, nil
+}
+
+// begin checks a spec and takes its id.
+func (h *Host) begin(spec *Spec) (*Sandbox, []byte, error) {
+	if err := spec.Check(); err != nil {
+		return nil, nil, err
+	}
+	content, err := json.MarshalIndent(spec, "", "  ")
+	if err != nil {
+		return nil, nil, errs.Wrap(err, "sandbox %s: encode spec", spec.ID)
+	}
+	if len(content) > maxSpecBytes {
+		return nil, nil, errs.New(errs.TooLarge, "sandbox %s: spec of %d bytes, at most %d", spec.ID,
+			len(content), maxSpecBytes)
+	}
+	s := h.handle(spec.ID)
+	return s, content, s.claim()
+}
+
+// undo removes what a start that failed left; its trail stays where something is in it.
+func (s *Sandbox) undo() {
+	if st, err := s.readState(); err == nil && st.Trail != "" {
+		_ = os.Remove(st.Trail)
+	}
+	if err := s.clear(); err != nil {
+		s.host.config.Log.Warn("remains of a failed start", "id", s.id, "error", err)
+	}
 }
 
 // claim makes the instance directory; whoever makes it owns the id.

@@ -34,6 +34,9 @@ type Stdio struct {
 
 	Later bool // the streams come with the start, from a pool
 
+	// HandedOver is called by Run when the program has the streams: the caller may close its own.
+	HandedOver func()
+
 	// Of Exec alone.
 	Signals <-chan os.Signal // passed on to the process inside
 	Began   func()           // called once it runs
@@ -55,25 +58,35 @@ type launched struct {
 	Text string    `json:"text"`
 }
 
-// launch starts the supervisor and waits for its word. When it fails, the supervisor is gone.
-func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Stdio) error {
+// prepare writes what a supervisor starts from and takes its lock.
+func (s *Sandbox) prepare(content []byte) (order, *os.File, error) {
+	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id}
 	if err := os.WriteFile(s.file(specFile), content, 0o600); err != nil {
-		return errs.Wrap(err, "sandbox %s", s.id)
+		return told, nil, errs.Wrap(err, "sandbox %s", s.id)
 	}
 	lock, err := s.lock(unix.LOCK_EX | unix.LOCK_NB)
+	if err != nil {
+		return told, nil, err
+	}
+	if told.Trail, err = s.host.newTrail(s.id); err != nil {
+		lock.Close()
+		return told, nil, err
+	}
+	made := State{Status: Created, Made: time.Now().UTC(), Trail: told.Trail}
+	if err := s.writeState(&made); err != nil {
+		lock.Close()
+		return told, nil, err
+	}
+	return told, lock, nil
+}
+
+// launch starts the supervisor and waits for its word. When it fails, the supervisor is gone.
+func (s *Sandbox) launch(ctx context.Context, content []byte, spec *Spec, io Stdio) error {
+	told, lock, err := s.prepare(content)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	trail, err := s.host.newTrail(s.id)
-	if err != nil {
-		return err
-	}
-	made := State{Status: Created, Made: time.Now().UTC(), Trail: trail}
-	if err := s.writeState(&made); err != nil {
-		return err
-	}
-	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id, Trail: trail}
 	if told.Rootless = os.Geteuid() != 0; told.Rootless {
 		if err := rootless(spec); err != nil {
 			return err

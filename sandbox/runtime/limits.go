@@ -10,6 +10,9 @@ const (
 	maxArgs, maxEnv = 4096, 4096
 	// maxVolumes and maxPorts bound what one sandbox shows of the host and shows to it.
 	maxVolumes, maxPorts = 64, 64
+	// maxTrailBytes bounds one sandbox's trail: some hundred million records. A sandbox that fills it
+	// is ended, as one whose disk is full is.
+	maxTrailBytes = 16 << 30
 	// maxNamesakes bounds the trails kept under one name: a job that runs hourly for eleven years.
 	maxNamesakes = 100_000
 	// maxPool bounds the sandboxes that wait in one pool: at 30 MB each some gigabytes.

@@ -287,6 +287,42 @@ func TestRootNeeded(t *testing.T) {
 	}
 }
 
+// TestRunHere has this process be the supervisor.
+func TestRunHere(t *testing.T) {
+	f := newFixture(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	io := runtime.Stdio{Stdout: write, Stderr: write, HandedOver: func() { write.Close() }}
+	st, err := f.host.Run(t.Context(), f.spec("exit", "6"), io, time.Second)
+	if err != nil || st.ExitCode != 6 || st.Status != runtime.Stopped {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	verified(t, st.Trail)
+	again := f.spec("stay")
+	again.ID += "2"
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	read2, write2, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read2.Close()
+	go func() { // its first word ends it
+		buf := make([]byte, 8)
+		_, _ = read2.Read(buf)
+		cancel()
+	}()
+	st, err = f.host.Run(ctx, again, runtime.Stdio{Stdout: write2,
+		HandedOver: func() { write2.Close() }}, time.Second)
+	if err != nil || st.Status != runtime.Stopped || st.ExitCode == 0 {
+		t.Errorf("a run told to end: %+v, %v", st, err)
+	}
+	verified(t, st.Trail)
+}
+
 func TestExitCodesAndInput(t *testing.T) {
 	f := newFixture(t)
 	if _, st := f.run(f.spec("exit", "7"), ""); st.ExitCode != 7 {

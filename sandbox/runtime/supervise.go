@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -62,12 +63,7 @@ func SupervisorMain(argv []string) int {
 	unix.CloseOnExec(complaintFD)
 	unix.CloseOnExec(lockFD)
 	unix.CloseOnExec(answerFD)
-	v := &supervisor{
-		log:      slog.New(slog.NewTextHandler(own, nil)),
-		ended:    make(chan struct{}),
-		sessions: map[string]int32{},
-		started:  make(chan error, 1),
-	}
+	v := newSupervisor(own)
 	word := os.NewFile(answerFD, "answer")
 	code, err := v.live(argv[1], func() { reply(word, nil) })
 	if err != nil {
@@ -90,7 +86,16 @@ func reply(to *os.File, err error) {
 	_ = to.Close()
 }
 
-// live brings the sandbox up, says so, and returns when it has ended.
+func newSupervisor(complaints io.Writer) *supervisor {
+	return &supervisor{
+		log:      slog.New(slog.NewTextHandler(complaints, nil)),
+		ended:    make(chan struct{}),
+		sessions: map[string]int32{},
+		started:  make(chan error, 1),
+	}
+}
+
+// live brings the sandbox up, says so, and returns when it has ended: a supervisor process.
 func (v *supervisor) live(line string, up func()) (code int, err error) {
 	var told order
 	if err := json.Unmarshal([]byte(line), &told); err != nil {
@@ -103,21 +108,26 @@ func (v *supervisor) live(line string, up func()) (code int, err error) {
 	v.s = host.handle(told.ID)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	defer v.clean()
 	if err := v.s.readJSON(specFile, &v.spec); err != nil {
 		return 0, err
 	}
-	if err := v.boot(&told); err != nil {
-		v.abandon(err)
-		return 0, err
-	}
-	v.setState(func(st *State) { st.Status = Created })
-	go v.serve()
 	go func() {
 		for range signals {
 			v.end("the supervisor was told to end")
 		}
 	}()
+	return v.govern(&told, up)
+}
+
+// govern is a sandbox's whole life: boot, up, end.
+func (v *supervisor) govern(told *order, up func()) (code int, err error) {
+	defer v.clean()
+	if err := v.boot(told); err != nil {
+		v.abandon(err)
+		return 0, err
+	}
+	v.setState(func(st *State) { st.Status = Created })
+	go v.serve()
 	up()
 	return v.finish()
 }
