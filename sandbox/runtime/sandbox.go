@@ -203,8 +203,9 @@ func (s *Sandbox) Stop(ctx context.Context, patience time.Duration) error {
 	if st, stateErr := s.State(); stateErr == nil && st.Status == Stopped {
 		return nil
 	}
-	if _, err := s.ask(ctx, request{Op: "end"}); err != nil && !errs.Is(err, errs.Refused) {
-		return err
+	_, err = s.ask(ctx, request{Op: "end"})
+	if err != nil && !errs.Is(err, errs.Refused) && !errs.Is(err, errs.Unavailable) {
+		return err // a supervisor that went away meanwhile has ended what it had
 	}
 	_, err = s.Wait(ctx)
 	return err
