@@ -49,6 +49,10 @@ func agentMain(words []string, inside Inside) int {
 	if hasWire(words) {
 		a.wire = wireName
 	}
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil { // until the network device is there
+		fmt.Fprintln(a.console, "surety: agent:", err)
+		return 1
+	}
 	if err := a.open(); err != nil {
 		fmt.Fprintln(a.console, "surety: agent:", err)
 		return 1

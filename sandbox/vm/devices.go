@@ -1,7 +1,9 @@
 package vm
 
 import (
+	"encoding/binary"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,4 +88,55 @@ func awaitDevice(events int) error {
 		return nil
 	}
 	return err
+}
+
+// giveDevice moves a network device into the network namespace of a process.
+func giveDevice(name string, pid int) error {
+	device, err := net.InterfaceByName(name)
+	if err != nil {
+		return errs.Wrap(err, "vm: network device")
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return errs.Wrap(err, "vm: network device %s", name)
+	}
+	defer unix.Close(fd)
+	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	if err := unix.Sendto(fd, moveLink(device.Index, pid), 0, to); err != nil {
+		return errs.Wrap(err, "vm: network device %s", name)
+	}
+	var said [256]byte
+	n, _, err := unix.Recvfrom(fd, said[:], 0)
+	if err != nil {
+		return errs.Wrap(err, "vm: network device %s", name)
+	}
+	return errs.Wrap(netlinkError(said[:n]), "vm: network device %s: move it", name)
+}
+
+// moveLink is the netlink request that moves the device with the index to a process's namespace.
+func moveLink(index, pid int) []byte {
+	const length = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg + unix.SizeofRtAttr + 4
+	var out [length]byte
+	ne := binary.NativeEndian
+	ne.PutUint32(out[0:], length)
+	ne.PutUint16(out[4:], unix.RTM_NEWLINK)
+	ne.PutUint16(out[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	ne.PutUint32(out[8:], 1) // sequence
+	ne.PutUint32(out[20:], uint32(index))
+	ne.PutUint16(out[32:], unix.SizeofRtAttr+4)
+	ne.PutUint16(out[34:], unix.IFLA_NET_NS_PID)
+	ne.PutUint32(out[36:], uint32(pid))
+	return out[:]
+}
+
+// netlinkError is what an acknowledgement says: nil for done.
+func netlinkError(said []byte) error {
+	const at = unix.SizeofNlMsghdr
+	if len(said) < at+4 || binary.NativeEndian.Uint16(said[4:]) != unix.NLMSG_ERROR {
+		return errs.New(errs.Internal, "an answer of %d bytes that is no acknowledgement", len(said))
+	}
+	if number := -int32(binary.NativeEndian.Uint32(said[at:])); number != 0 {
+		return unix.Errno(number)
+	}
+	return nil
 }

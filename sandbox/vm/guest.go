@@ -50,15 +50,36 @@ func initMain(words []string) error {
 			return err
 		}
 	}
-	agent, err := os.StartProcess("/proc/self/exe", append([]string{agentMark}, words...),
-		&os.ProcAttr{
-			Env:   []string{"PATH=/", "HOME=/root", "TMPDIR=/tmp"},
-			Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		})
+	agent, err := startAgent(words)
 	if err != nil {
 		return errs.Wrap(err, "start the agent")
 	}
-	return bury(agent.Pid)
+	return bury(agent)
+}
+
+// startAgent starts the agent in a network namespace of its own, which gets the network device: our
+// kernel takes a device from any namespace but the first. The agent waits for the end of its input,
+// which says that the device is there.
+func startAgent(words []string) (pid int, err error) {
+	wait, done, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer wait.Close()
+	defer done.Close()
+	agent, err := os.StartProcess("/proc/self/exe", append([]string{agentMark}, words...),
+		&os.ProcAttr{
+			Env:   []string{"PATH=/", "HOME=/root", "TMPDIR=/tmp"},
+			Files: []*os.File{wait, os.Stdout, os.Stderr},
+			Sys:   &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET},
+		})
+	if err != nil {
+		return 0, err
+	}
+	if hasWire(words) {
+		err = giveDevice(wireName, agent.Pid)
+	}
+	return agent.Pid, err
 }
 
 // bury waits for children, most of them orphans of processes that ended, until the agent is one.
