@@ -23,41 +23,64 @@ type fileKey struct {
 
 // digests keeps the digests of executables.
 type digests struct {
-	mu    *sync.Mutex
-	known map[fileKey]sandbox.Digest
+	mu      sync.Mutex
+	known   map[fileKey]sandbox.Digest
+	pending map[fileKey]chan struct{} // being computed; closed when done
 }
 
-func newDigests() digests {
-	return digests{mu: &sync.Mutex{}, known: make(map[fileKey]sandbox.Digest)}
+func newDigests() *digests {
+	return &digests{known: make(map[fileKey]sandbox.Digest),
+		pending: make(map[fileKey]chan struct{})}
 }
 
 // of returns the SHA-256 of a file's bytes. A file that changed while it was read is read again by
-// whoever asks next: the key is taken before.
-func (d digests) of(ctx context.Context, file *vfs.FileDescription) (sandbox.Digest, error) {
+// whoever asks next: the key is taken before. One that is being read is waited for.
+func (d *digests) of(ctx context.Context, file *vfs.FileDescription) (sandbox.Digest, error) {
 	key, err := keyOf(ctx, file)
 	if err != nil {
 		return sandbox.Digest{}, err
 	}
-	d.mu.Lock()
-	sum, ok := d.known[key]
-	d.mu.Unlock()
-	if ok {
-		return sum, nil
+	for {
+		sum, busy, ok := d.look(key)
+		if ok {
+			return sum, nil
+		}
+		if busy == nil {
+			break
+		}
+		<-busy
 	}
-	if sum, err = hash(ctx, file); err != nil {
-		return sandbox.Digest{}, err
-	}
-	after, err := keyOf(ctx, file)
-	if err != nil || after != key {
-		return sum, err
-	}
+	sum, err := hash(ctx, file)
+	after, failed := keyOf(ctx, file)
+	d.done(key, sum, err == nil && failed == nil && after == key)
+	return sum, err
+}
+
+// look returns a digest that is known, or what to wait for, or neither: then the caller computes it
+// and calls done.
+func (d *digests) look(key fileKey) (sandbox.Digest, chan struct{}, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	sum, ok := d.known[key]
+	busy := d.pending[key]
+	if !ok && busy == nil {
+		d.pending[key] = make(chan struct{})
+	}
+	return sum, busy, ok
+}
+
+func (d *digests) done(key fileKey, sum sandbox.Digest, keep bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.pending[key])
+	delete(d.pending, key)
+	if !keep {
+		return
+	}
 	if len(d.known) >= maxDigests {
 		clear(d.known)
 	}
 	d.known[key] = sum
-	return sum, nil
 }
 
 func keyOf(ctx context.Context, file *vfs.FileDescription) (fileKey, error) {

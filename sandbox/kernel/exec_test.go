@@ -71,7 +71,8 @@ func TestExecByDigestOfAFileThatCanBeWritten(t *testing.T) {
 	p := enforce()
 	p.Default = "deny"
 	p.Exec = []sandbox.ExecRule{{Allow: selfDigest(t)}}
-	p.Files = []sandbox.FileRule{{Allow: "/proc/**"}, {Allow: "/dev/**"}, {Allow: "/probe", Access: []string{"read"}},
+	p.Files = []sandbox.FileRule{{Allow: "/proc/**"}, {Allow: "/dev/**"},
+		{Allow: "/probe", Access: []string{"read"}},
 		{Allow: "/tmp/**", Access: []string{"read", "write", "create"}}}
 	p.ExecMemory = "deny"
 	play(t, plan{policy: p}, []step{

@@ -90,7 +90,7 @@ func gridCalls() []gridCall {
 		{"execat-nofollow", func(p string) error {
 			return raw(unix.SYS_EXECVEAT, cwd, at(p), 0, 0, unix.AT_SYMLINK_NOFOLLOW)
 		}},
-		{"chdir-up", func(p string) error { return unix.Rmdir(p + "/") }},
+		{"rmdir-slash", func(p string) error { return unix.Rmdir(p + "/") }},
 	}
 	for _, flags := range gridFlags {
 		calls = append(calls, gridCall{fmt.Sprintf("open-%#x", flags), func(p string) error {

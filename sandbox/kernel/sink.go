@@ -32,7 +32,7 @@ type sink struct {
 	clock   wallclock.Clock
 	birth   string // the first record's text
 	restore bool   // the sandbox comes from a snapshot
-	digests digests
+	digests *digests
 	clones  sync.Mutex // makes counting and cloning one step, where processes are limited
 
 	// cloning is held shared from before a task is cloned until its record is written; a new task
