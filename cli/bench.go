@@ -26,12 +26,12 @@ import (
 func benchCommand(env *Env) *cobra.Command {
 	return part(&cobra.Command{
 		Use:   "bench",
-		Short: "Measure this machine: applications, transfers",
+		Short: "Measure this machine: applications, transfers, sandboxes",
 		Long: `A figure holds for the machine it was taken on, at its load. docs/PERFORMANCE.md says how the
 published ones were taken.`,
 		Example: `  surety bench lending --rate 200 --duration 60s
   surety bench ledger --batch 8190 --callers 3`,
-	}, benchLending(env), ledgerBench(env, "ledger"))
+	}, benchLending(env), ledgerBench(env, "ledger"), sandboxBench(env))
 }
 
 func benchLending(env *Env) *cobra.Command {
@@ -97,7 +97,7 @@ func benchOwnNode(ctx context.Context, env *Env, dir string, config bench.Lendin
 	settings.Lending.RatePerSecond, settings.Lending.DaysPerMinute = 0, 0
 	n, err := node.Open(ctx, settings, node.Deps{Log: silent,
 		Version: Version,
-		Clock:   wallclock.System(), Entropy: entropy.System()})
+		Clock:   wallclock.System(), Entropy: entropy.System(), Program: env.Program})
 	if err != nil {
 		return err
 	}
