@@ -18,7 +18,7 @@ const callTable = `
 35:nanosleep:bb 36:getitimer:ib 37:alarm:x 38:setitimer:ibb 39:getpid: 40:sendfile:ffxx
 41:socket:iii 42:connect:fax 43:accept:fbx 44:sendto:fxxxax 45:recvfrom:fxxxbx 46:sendmsg:fhx
 47:recvmsg:fhx 48:shutdown:fx 49:bind:fax 50:listen:fx 51:getsockname:fbx 52:getpeername:fbx
-53:socketpair:iiix 54:setsockopt:fiibxbbbbbb 55:getsockopt:fiibx 56:clone:ixxxx 57:fork:
+53:socketpair:iiix 54:setsockopt:fiibx 55:getsockopt:fiibb 56:clone:ixxxx 57:fork:
 58:vfork: 59:execve:pbb 61:wait4:kbib 62:kill:ks 63:uname:b 64:semget:xxx 65:semop:xxx
 66:semctl:xxxx 67:shmdt:x 68:msgget:xx 69:msgsnd:xxxx 70:msgrcv:xxxxx 71:msgctl:xxx 72:fcntl:fxx
 73:flock:fx 74:fsync:f 75:fdatasync:f 76:truncate:px 77:ftruncate:fx 78:getdents:fxx

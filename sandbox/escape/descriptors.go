@@ -93,7 +93,7 @@ func descriptorAttempts() []Attempt {
 			}},
 		{Name: "close-audit", What: "close every descriptor there could be, and act on",
 			Contained: "the trail does not pass through the program's descriptors",
-			Marks:     path("/proc"), try: closeAll},
+			Refused:   noFile(), Marks: path("/proc"), try: closeAll},
 	}
 }
 
