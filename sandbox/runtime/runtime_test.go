@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +76,22 @@ func inside(words []string) int {
 		for {
 			_ = syscall.Pause()
 		}
+	case "serve":
+		l, err := net.Listen("tcp", ":80")
+		if err != nil {
+			return fail(err)
+		}
+		fmt.Println("up")
+		err = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "from inside")
+		}))
+		return fail(err)
+	case "dial":
+		conn, err := net.Dial("tcp", words[1])
+		if err != nil {
+			return fail(err)
+		}
+		conn.Close()
 	case "count":
 		ticks := time.NewTicker(10 * time.Millisecond)
 		for i := 0; ; i++ {
