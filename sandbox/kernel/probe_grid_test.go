@@ -15,7 +15,7 @@ import (
 var gridPaths = []string{"file", "dir", "missing", "tofile", "todir", "dangling", "loop", "abs",
 	"file/", "dir/", "missing/", "tofile/", "todir/", "dangling/", "loop/", ".", "..", "./file",
 	"dir/.", "dir/..", "dir/../file", "missing/x", "file/x", "todir/inner", "dangling/x", "dir//inner",
-	"full", "full/inner", "pipe", strings.Repeat("n", 256), strings.Repeat("d/", 2100), "", "/", "//",
+	"full", "full/inner", "locked", "locked/x", "closed", "pipe", strings.Repeat("n", 256), strings.Repeat("d/", 2100), "", "/", "//",
 	"/proc/self/cwd", "/proc/self/cwd/file", "/proc/self", "/dev/null", "chain"}
 
 // gridFlags are the flags open is tried with. Left out are three on which we differ from gVisor and
@@ -163,6 +163,12 @@ func gridFixture(base string) error {
 		}
 	}
 	_ = os.Remove("dir/inner")
+	if err := os.WriteFile("closed", []byte("hello"), 0); err != nil {
+		return err
+	}
+	if err := os.Mkdir("locked", 0); err != nil {
+		return err
+	}
 	if err := unix.Mknod("pipe", unix.S_IFIFO|0o600, 0); err != nil {
 		return err
 	}

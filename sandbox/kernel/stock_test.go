@@ -22,17 +22,23 @@ func TestCallsMeanWhatTheyDoInStock(t *testing.T) {
 	if runsc == "" {
 		t.Skip("set SURETY_RUNSC to a stock runsc to compare with")
 	}
-	acts := []string{"grid /work"}
-	files := map[string]string{"/work/": ""}
-	ours := boot(t, plan{policy: enforce(), args: acts, files: files, caps: gridCaps})
-	status, got := ours.run()
-	if status.ExitStatus() != 0 {
-		t.Fatalf("ours: %v", status)
+	for _, uid := range []uint32{0, 1000} {
+		compare(t, runsc, plan{args: []string{"grid /work"}, files: map[string]string{"/work/": ""},
+			uid: uid})
 	}
-	want := strings.Split(stock(t, runsc, plan{args: acts, files: files, caps: gridCaps}), "\n")
+}
+
+func compare(t *testing.T, runsc string, p plan) {
+	t.Helper()
+	if p.uid == 0 {
+		p.caps = []string{"CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_CHOWN", "CAP_MKNOD"}
+	}
+	want := strings.Split(stock(t, runsc, p), "\n")
+	p.policy = enforce()
+	status, got := boot(t, p).run()
 	mine := strings.Split(got, "\n")
-	if len(mine) != len(want) || len(want) < 1000 {
-		t.Fatalf("%d lines, want %d: %.200s", len(mine), len(want), got)
+	if status.ExitStatus() != 0 || len(mine) != len(want) || len(want) < 1000 {
+		t.Fatalf("%v, %d lines, want %d: %.200s", status, len(mine), len(want), got)
 	}
 	differ := 0
 	for i := range want {
@@ -40,19 +46,19 @@ func TestCallsMeanWhatTheyDoInStock(t *testing.T) {
 			return strings.HasPrefix(mine[i], start)
 		}) {
 			if differ++; differ <= 60 {
-				t.Errorf("ours  %s\nstock %s", mine[i], want[i])
+				t.Errorf("user %d: ours  %s\nstock %s", p.uid, mine[i], want[i])
 			}
 		}
 	}
-	t.Logf("%d of %d cases differ", differ, len(want))
+	t.Logf("user %d: %d of %d cases differ", p.uid, differ, len(want))
 }
 
 // likeLinux are cases in which we see that a name is taken, or is not, before gVisor sees what else
 // is wrong, and so agree with Linux.
 var likeLinux = []string{`unlink "missing/" ENOENT`, `link-to "/proc/self/cwd" EEXIST`,
-	`link-to "/proc/self" EEXIST`}
-
-var gridCaps = []string{"CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_CHOWN", "CAP_MKNOD"}
+	`link-to "/proc/self" EEXIST`, `mkchr "missing/x" ENOENT`, `mkchr "file/x" ENOTDIR`,
+	`mkchr "dangling/x" ENOENT`, `mkchr "locked/x" EACCES`, `open-0x841 "locked" EISDIR`,
+	`open-0x841 "/proc/self" EISDIR`, `open-0x840 "locked" EISDIR`, `open-0x20840 "locked" EISDIR`}
 
 // stock runs the same program from the same bundle under another runsc, and returns what it wrote.
 func stock(t testing.TB, runsc string, p plan) string {
