@@ -69,7 +69,7 @@ func (p *peer) command(ctx context.Context, bundle string) *exec.Cmd {
 
 // firstOutput is the time from the start of a peer to its program's first byte.
 func (p *peer) firstOutput(ctx context.Context, bundle string) (clock.Duration, error) {
-	time := wallclock.System()
+	watch := wallclock.System()
 	read, write, err := os.Pipe()
 	if err != nil {
 		return 0, errs.As(errs.Unavailable, err, "bench.sandbox: pipe")
@@ -78,14 +78,14 @@ func (p *peer) firstOutput(ctx context.Context, bundle string) (clock.Duration, 
 	command := p.command(ctx, bundle)
 	var complaints bytes.Buffer
 	command.Stdout, command.Stderr = write, &complaints
-	began := time.Now()
+	began := watch.Now()
 	if err := command.Start(); err != nil {
 		write.Close()
 		return 0, errs.As(errs.Unavailable, err, "bench.sandbox: %s", p.name)
 	}
 	write.Close()
 	_, readErr := read.Read(make([]byte, 1))
-	took := time.Now().Sub(began)
+	took := watch.Now().Sub(began)
 	if err := command.Wait(); err != nil || readErr != nil {
 		return 0, errs.As(errs.Unavailable, err, "bench.sandbox: %s: %s", p.name, &complaints)
 	}

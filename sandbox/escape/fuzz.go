@@ -66,9 +66,9 @@ func fuzzRounds(seed uint64, duration clock.Duration) (FuzzReport, error) {
 		return report, errs.As(errs.Unavailable, err, "escape.fuzz")
 	}
 	defer null.Close()
-	time := wallclock.System()
-	began := time.Now()
-	for ; time.Now().Sub(began) < duration; report.Rounds++ {
+	watch := wallclock.System()
+	began := watch.Now()
+	for ; watch.Now().Sub(began) < duration; report.Rounds++ {
 		if err := counter.Truncate(0); err != nil {
 			return report, err
 		}
@@ -81,7 +81,7 @@ func fuzzRounds(seed uint64, duration clock.Duration) (FuzzReport, error) {
 			report.Calls += *(*uint64)(unsafe.Pointer(&made[0]))
 		}
 	}
-	report.Elapsed = time.Now().Sub(began)
+	report.Elapsed = watch.Now().Sub(began)
 	return report, nil
 }
 

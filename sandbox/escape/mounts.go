@@ -123,7 +123,8 @@ func mountTricks(refused []unix.Errno) []Attempt {
 		{Name: "open-tree", What: "clone the root's mount tree by open_tree and look above it",
 			Refused: refused, Contained: own, Marks: call(unix.SYS_OPEN_TREE), try: openTree},
 		{Name: "move-mount", What: "move the root mount by move_mount",
-			Refused: append(refused, unix.ELOOP), Contained: own, Marks: call(unix.SYS_MOVE_MOUNT), try: func(*Scene) error {
+			Refused: append(refused, unix.ELOOP), Contained: own,
+			Marks: call(unix.SYS_MOVE_MOUNT), try: func(*Scene) error {
 				root := []byte("/\x00")
 				return sys(unix.SYS_MOVE_MOUNT, here, uintptr(unsafe.Pointer(&root[0])), here,
 					uintptr(unsafe.Pointer(&root[0])), 0)

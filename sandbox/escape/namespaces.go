@@ -43,7 +43,8 @@ func namespaceAttempts() []Attempt {
 	all := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID |
 		unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 	return append(list,
-		Attempt{Name: "user-root-mounts", Refused: append(refused, unix.ENODEV), Contained: own, Marks: call(-1),
+		Attempt{Name: "user-root-mounts", Refused: append(refused, unix.ENODEV),
+			Contained: own, Marks: call(-1),
 			What: "become root of a new user namespace and mount proc, cgroup and overlay there",
 			try: func(*Scene) error {
 				return again("user-root-mounts", "/proc/self/exe", &syscall.SysProcAttr{

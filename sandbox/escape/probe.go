@@ -88,15 +88,15 @@ func measure(args []string) error {
 
 // batch times act; one that errs costs nothing, which shows.
 func batch(batches, calls int, act func() error) Cost {
-	time, took := wallclock.System(), make([]float64, 0, batches)
+	watch, took := wallclock.System(), make([]float64, 0, batches)
 	for range batches {
-		began := time.Now()
+		began := watch.Now()
 		for range calls {
 			if act() != nil {
 				return Cost{}
 			}
 		}
-		took = append(took, float64(time.Now().Sub(began))/float64(calls))
+		took = append(took, float64(watch.Now().Sub(began))/float64(calls))
 	}
 	slices.Sort(took)
 	return Cost{Min: took[0], Median: took[len(took)/2]}

@@ -35,7 +35,7 @@ func controls() []control {
 		{"protected-links", "/proc/sys/fs/protected_symlinks", "0", "protection of links in sticky folders"},
 		{"suid-dumpable", "/proc/sys/fs/suid_dumpable", "2", "core files of privileged programs"},
 		{"ip-forward", "/proc/sys/net/ipv4/ip_forward", "1", "routing between the host's networks"},
-		{"binfmt", "/proc/sys/fs/binfmt_misc/register", ":surety:M::surety::/tmp/surety-escape-bin:", "an interpreter of the host"},
+		{"binfmt", "/proc/sys/fs/binfmt_misc/register", ":surety:M::surety::/tmp/surety-escape:", "an interpreter of the host"},
 		{"power-state", "/sys/power/state", "surety", "sleep; the word is no state"},
 		{"disk-state", "/sys/power/disk", "surety", "the same, to disk"},
 		{"cpu-online", "/sys/devices/system/cpu/cpu1/online", "1", "a processor of the host"},
