@@ -80,7 +80,7 @@ func Main(ctx context.Context, env Env, args []string) int {
 	if !env.began && !errors.As(err, &misused) {
 		err = usage(command, "%s", err.Error()) // a required flag that is not set, and the like
 	}
-	report(env.Stderr, err)
+	report(env.Stderr, err, hintsOf(command))
 	return edge.ExitStatus(errs.KindOf(err))
 }
 
@@ -144,7 +144,7 @@ func verb(env *Env, c *cobra.Command, do action) *cobra.Command {
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // report writes err as one line, and a hint where its kind has one.
-func report(w io.Writer, err error) {
+func report(w io.Writer, err error, hintFor func(errs.Kind) string) {
 	fmt.Fprintf(w, "surety: %s\n", oneLine(err.Error()))
 	var usage *usageError
 	if errors.As(err, &usage) {
@@ -154,6 +154,16 @@ func report(w io.Writer, err error) {
 	if hint := hintFor(errs.KindOf(err)); hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
+}
+
+// hintsOf returns the hints for errors of a command: those of a node, or of sandboxes.
+func hintsOf(command *cobra.Command) func(errs.Kind) string {
+	for c := command; c.HasParent(); c = c.Parent() {
+		if c.Name() == "sandbox" && !c.Parent().HasParent() {
+			return sandboxHintFor
+		}
+	}
+	return hintFor
 }
 
 // hintFor returns what a person can do next about an error of the kind, empty where the error's

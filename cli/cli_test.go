@@ -112,9 +112,13 @@ func TestWrongUsage(t *testing.T) {
 
 // TestErrorsByKind sees that each kind of error has its exit status, and one line.
 func TestErrorsByKind(t *testing.T) {
-	for kind := errs.Internal; kind <= errs.Canceled; kind++ {
+	for n := range 2 * int(errs.Canceled+1) {
+		kind, hints := errs.Kind(n/2), hintFor
+		if n%2 == 1 {
+			hints = sandboxHintFor
+		}
 		var out strings.Builder
-		report(&out, errs.New(kind, "part.op: first\nsecond"))
+		report(&out, errs.New(kind, "part.op: first\nsecond"), hints)
 		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 		if lines[0] != "surety: part.op: first; second" || len(lines) > 2 {
 			t.Errorf("%s: %q", kind, out.String())

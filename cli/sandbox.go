@@ -38,6 +38,21 @@ when a sandbox is removed.`,
 	)
 }
 
+// sandboxHintFor is hintFor for sandboxes: they are this host's and ask no node.
+func sandboxHintFor(kind errs.Kind) string {
+	switch kind {
+	case errs.Forbidden:
+		return "\"surety doctor\" says what this machine lets users do who are not root"
+	case errs.NoSpace:
+		return "make room: what cannot be recorded does not run"
+	case errs.Corrupt:
+		return "keep a copy before anything else; see docs/operations/recovery.md"
+	case errs.Busy:
+		return "try again in a moment"
+	}
+	return ""
+}
+
 // sandboxRootFlag adds --root.
 func sandboxRootFlag(env *Env, flags *pflag.FlagSet, into *string) {
 	fallback := env.Getenv("SURETY_SANDBOX_ROOT")

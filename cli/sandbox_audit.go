@@ -38,26 +38,28 @@ sandbox, and for a bundle no other file.`,
 }
 
 // trailFlag adds --root and returns how a trail is found: what has a slash is a path, the rest the
-// name of a sandbox, whose latest trail it is. Where there is none, opening what it returns says so.
-func trailFlag(env *Env, flags *pflag.FlagSet) func(name string) string {
+// name of a sandbox, meaning its latest trail, or else of a file here.
+func trailFlag(env *Env, flags *pflag.FlagSet) func(name string) (string, error) {
 	var root string
 	sandboxRootFlag(env, flags, &root)
-	return func(name string) string {
+	return func(name string) (string, error) {
 		if strings.ContainsRune(name, filepath.Separator) {
-			return name
+			return name, nil
 		}
-		absent := filepath.Join(root, "trails", name)
-		if _, err := os.Stat(root); err != nil { // a look must not make it
-			return absent
+		if exists(root) { // a look must not make it
+			host, err := runtime.Open(runtime.Config{Root: root})
+			if err != nil {
+				return "", err
+			}
+			path, err := host.FindTrail(name)
+			if err == nil || !exists(name) {
+				return path, err
+			}
 		}
-		host, err := runtime.Open(runtime.Config{Root: root})
-		if err != nil {
-			return absent
+		if exists(name) {
+			return name, nil
 		}
-		if path, err := host.FindTrail(name); err == nil {
-			return path
-		}
-		return absent
+		return "", errs.New(errs.NotFound, "no trail of %s: there is no %s", name, root)
 	}
 }
 
@@ -257,7 +259,11 @@ is shown is not verified: see "surety sandbox audit verify".` + recordFields,
 		if err := filter.read(c); err != nil {
 			return err
 		}
-		r, err := trail.Open(find(args[0]))
+		path, err := find(args[0])
+		if err != nil {
+			return err
+		}
+		r, err := trail.Open(path)
 		if err != nil {
 			return err
 		}
@@ -309,7 +315,11 @@ command is interrupted. Lines and objects are those of show.` + recordFields,
 		if err := filter.read(c); err != nil {
 			return err
 		}
-		r, err := trail.Open(find(args[0]))
+		path, err := find(args[0])
+		if err != nil {
+			return err
+		}
+		r, err := trail.Open(path)
 		if err != nil {
 			return err
 		}
@@ -357,14 +367,18 @@ another way, so that they do not come from the one who may have changed the file
 	var out string
 	c.Flags().StringVar(&out, "out", "-", "file to write; - for standard output")
 	return verb(env, c, func(_ context.Context, env *Env, args []string) error {
+		path, err := find(args[0])
+		if err != nil {
+			return err
+		}
 		if out == "-" {
-			return trail.Export(find(args[0]), env.Stdout)
+			return trail.Export(path, env.Stdout)
 		}
 		file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return fileError(err, "bundle")
 		}
-		err = trail.Export(find(args[0]), file)
+		err = trail.Export(path, file)
 		if closing := file.Close(); err == nil && closing != nil {
 			err = fileError(closing, "bundle")
 		}
@@ -397,7 +411,11 @@ sandbox audit verify --anchors". A node anchors its own sandboxes' trails in its
 	}
 	find := trailFlag(env, c.Flags())
 	return verb(env, c, func(_ context.Context, env *Env, args []string) error {
-		head, err := trail.HeadOf(find(args[0]))
+		path, err := find(args[0])
+		if err != nil {
+			return err
+		}
+		head, err := trail.HeadOf(path)
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,10 @@ report's fields are in docs/reference/sandbox-audit.md.`,
 		if err := readCheck(c, &check, key, anchors); err != nil {
 			return err
 		}
-		path := find(args[0])
+		path, err := find(args[0])
+		if err != nil {
+			return err
+		}
 		report, err := trail.Verify(path, check)
 		if err != nil && !errs.Is(err, errs.Corrupt) || report.Bytes == 0 && len(report.Faults) == 0 {
 			return err

@@ -289,7 +289,11 @@ refusals: [{kind, target, rule, count, first, recorded}], unlisted}.`,
 		if err != nil {
 			return err
 		}
-		err = eachRecord(ctx, findAll(find, trails), func(r *sandbox.Record) {
+		paths, err := findAll(find, trails)
+		if err != nil {
+			return err
+		}
+		err = eachRecord(ctx, paths, func(r *sandbox.Record) {
 			report.add(compiled, r)
 		})
 		if err != nil {
@@ -306,12 +310,16 @@ refusals: [{kind, target, rule, count, first, recorded}], unlisted}.`,
 	})
 }
 
-func findAll(find func(string) string, names []string) []string {
+func findAll(find func(string) (string, error), names []string) ([]string, error) {
 	paths := make([]string, len(names))
 	for i, name := range names {
-		paths[i] = find(name)
+		path, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		paths[i] = path
 	}
-	return paths
+	return paths, nil
 }
 
 func policyLearn(env *Env) *cobra.Command {
@@ -338,8 +346,12 @@ standard output; with -o json the policy as one object.`,
 	must(c.MarkFlagRequired("trail"))
 	find := trailFlag(env, c.Flags())
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
+		paths, err := findAll(find, trails)
+		if err != nil {
+			return err
+		}
 		learner, records, refused := sandbox.NewLearner(), 0, 0
-		err := eachRecord(ctx, findAll(find, trails), func(r *sandbox.Record) {
+		err = eachRecord(ctx, paths, func(r *sandbox.Record) {
 			if r.Session && program {
 				return
 			}

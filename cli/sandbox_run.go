@@ -38,7 +38,8 @@ config.json), the name of an image added before, or a reference to pull from a r
 shows by itself; dir:, binary:, layout:, tar:, bundle: and image: before it say so.
 
 COMMAND replaces what the image runs; for a binary it is its arguments. Streams are the caller's,
-and so is the exit code: 128+n after signal n, 125 where the sandbox itself could not start. With
+and so is the exit code: 128+n after signal n, 125 where it is not known. A sandbox that could not
+start is 1, or 2 for what was typed, with a line on standard error, as of every command. With
 --detach the output goes to the sandbox's log and the name is printed. The audit trail stays after
 the sandbox is gone: "surety sandbox audit show NAME".
 
@@ -341,6 +342,10 @@ func (f *runFlags) conclude(h *hosted, s *runtime.Sandbox, st *runtime.State) er
 	}
 	if st.Reason != "" && st.ExitCode != 0 {
 		h.env.note("surety: sandbox %s %s", s.ID(), st.Reason)
+		if p := st.Spec.Policy; p != nil && p.Mode == "enforce" && !st.Spec.Learn {
+			h.env.note("hint: \"surety sandbox audit show %s --verdict refuse\" shows what its policy refused",
+				s.ID())
+		}
 	}
 	return exitWith(st.ExitCode)
 }

@@ -19,7 +19,10 @@ var sourceKinds = [...]string{"dir", "binary", "layout", "tar", "bundle", "image
 func fillSource(h *hosted, spec *runtime.Spec, source string, command []string) error {
 	kind, rest := splitSource(source)
 	if kind == "" {
-		kind = detectSource(rest)
+		var err error
+		if kind, err = detectSource(rest); err != nil {
+			return err
+		}
 	}
 	switch kind {
 	case "dir":
@@ -40,20 +43,23 @@ func splitSource(source string) (kind, rest string) {
 	return "", source
 }
 
-// detectSource says what a source without a word is.
-func detectSource(source string) string {
+// detectSource says what a source without a word is. What is no file is the name of an image, unless
+// it is written as only paths are.
+func detectSource(source string) (string, error) {
 	info, err := os.Stat(source)
 	switch {
+	case err != nil && (filepath.IsAbs(source) || strings.HasPrefix(source, ".")):
+		return "", fileError(err, "source")
 	case err != nil:
-		return "image"
+		return "image", nil
 	case !info.IsDir():
-		return "file"
+		return "file", nil
 	case exists(filepath.Join(source, "oci-layout")):
-		return "layout"
+		return "layout", nil
 	case exists(filepath.Join(source, "config.json")):
-		return "bundle"
+		return "bundle", nil
 	}
-	return "dir"
+	return "dir", nil
 }
 
 func exists(path string) bool {
