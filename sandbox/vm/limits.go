@@ -1,6 +1,10 @@
 package vm
 
-import "time"
+import (
+	"time"
+
+	"surety/base/clock"
+)
 
 const (
 	// probePatience is how long a guest of 166 bytes gets to reach 64-bit mode: it needs
@@ -55,12 +59,14 @@ const (
 	// drainPatience is how long the streams of a process that has ended are read on: only a child
 	// that it left behind can hold them open.
 	drainPatience = 2 * time.Second
+	// noticeTime is how long an error waits for the machine's end, which may be its cause.
+	noticeTime = time.Second
 	// nameTime bounds how long a name's answer waits for the guest to take note of it.
 	nameTime = 5 * time.Second
 
 	// paceTime is how long the host's counter is measured: a reading is good to a microsecond or
 	// two, so the guest's clock to one in ten thousand.
-	paceTime = 20 * time.Millisecond
+	paceTime = 20 * clock.Millisecond
 	// paceReadings is how often each end of it is read, against interruptions.
 	paceReadings = 16
 	// deviceWait is how often the guest looks again for a port whose coming was not announced.

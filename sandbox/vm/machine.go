@@ -57,9 +57,9 @@ type Machine struct {
 }
 
 // Run starts a machine and returns when its guest is up; then come Create, with somebody who takes
-// frames from Trail meanwhile, and Start. Errors: Unavailable when this machine runs no such guests, with what
-// the probe found, or when the guest does not boot, with its last words; TooLarge. Nothing is left
-// then.
+// frames from Trail meanwhile, and Start. Errors: Unavailable when this machine runs no such guests,
+// with what the probe found, or when the guest does not boot, with its last words; TooLarge. Nothing
+// is left then.
 func Run(ctx context.Context, c Config) (*Machine, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -85,15 +85,18 @@ func Run(ctx context.Context, c Config) (*Machine, error) {
 	m.serve(controlPort, m.serveControl)
 	m.serve(stdioPort, m.streams.serve)
 	m.serve(trailPort, m.trail.serve)
+	patient, cancel := context.WithTimeout(ctx, bootPatience)
+	defer cancel()
 	select {
 	case <-m.awake:
 		return m, nil
 	case <-q.gone:
 		err = errs.New(errs.Unavailable, "class vm: the guest did not boot")
-	case <-ctx.Done():
-		err = errs.As(errs.Canceled, ctx.Err(), "class vm: boot")
-	case <-time.After(bootPatience):
+	case <-patient.Done():
 		err = errs.New(errs.Unavailable, "class vm: the guest did not say hello within %s", bootPatience)
+		if ctx.Err() != nil {
+			err = errs.As(errs.Canceled, ctx.Err(), "class vm: boot")
+		}
 	}
 	m.qemu.kill()
 	err = m.explain(err)
@@ -286,13 +289,23 @@ func (m *Machine) explain(err error) error {
 	if err == nil || !errs.Is(err, errs.Unavailable) {
 		return err
 	}
-	select {
-	case <-m.qemu.gone:
-	case <-time.After(time.Second): // its end may not have been noticed yet
+	if !within(noticeTime, m.qemu.gone) { // its end may not have been noticed yet
 		return err
 	}
 	if words := m.qemu.lastWords(); words != "" {
 		return errs.As(errs.Unavailable, err, "%s", words)
 	}
 	return err
+}
+
+// within waits for a channel to be closed, and reports whether it was.
+func within(d time.Duration, closed <-chan struct{}) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	select {
+	case <-closed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -57,13 +57,6 @@ func (plain) Create(_ context.Context, order []byte, in Place, io Streams) (Box,
 		return nil, err
 	}
 	b := &plainBox{cmd: plainCommand(o, io), trail: trail, done: make(chan struct{})}
-	if in.Disk != "" {
-		image, err := os.Open(in.Disk)
-		if err != nil {
-			return nil, err
-		}
-		b.cmd.ExtraFiles = []*os.File{image}
-	}
 	var frames []byte
 	for i := range o.Records {
 		r := sandbox.Record{Seq: uint64(i + 1), Kind: sandbox.KindOpen, Path: "/x"}

@@ -2,11 +2,14 @@ package vm
 
 import (
 	"bufio"
-	"crypto/sha256"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 )
 
 // program is what runs in the guest of a test.
@@ -27,14 +30,22 @@ func program(args []string) int {
 			out.WriteByte(byte(i % 251))
 		}
 		out.Flush()
-	case "image": // what the image's SHA-256 is
-		sum := sha256.New()
-		if _, err := io.Copy(sum, io.NewSectionReader(os.NewFile(3, "image"), 0, 1<<40)); err != nil {
+	case "disk": // what is on the disk, and that it is for reading alone
+		content, err := os.ReadFile(imageDisk)
+		if err != nil {
 			fmt.Println(err)
 			return 1
 		}
-		_, err := os.NewFile(3, "image").WriteAt([]byte("x"), 0)
-		fmt.Printf("%x, writing says %v\n", sum.Sum(nil), err)
+		disk, err := os.OpenFile(imageDisk, os.O_RDWR, 0)
+		if err == nil {
+			_, err = disk.WriteAt(content[:512], 0)
+		}
+		if !errors.Is(err, syscall.EPERM) {
+			fmt.Println("written to:", err)
+			return 1
+		}
+		want := bytes.Repeat([]byte("0123456789abcdef"), len(content)/16)
+		fmt.Printf("%d bytes, the same %t\n", len(content), bytes.Equal(content, want))
 	case "boot":
 		for _, name := range []string{"/proc/uptime", "/proc/mounts", "/proc/modules", "/proc/meminfo"} {
 			content, _ := os.ReadFile(name)
@@ -42,7 +53,9 @@ func program(args []string) int {
 		}
 	case "sleep": // until a signal
 		fmt.Println("sleeping")
-		select {}
+		never := make(chan os.Signal, 1)
+		signal.Notify(never, syscall.SIGUSR1)
+		<-never
 	}
 	return 0
 }

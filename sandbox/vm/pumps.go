@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,12 +75,7 @@ func (p *pumps) feed() error {
 
 // drain returns when all output has been moved, or after a time when somebody who was left behind
 // holds it open.
-func (p *pumps) drain() {
-	select {
-	case <-p.done:
-	case <-time.After(drainPatience):
-	}
-}
+func (p *pumps) drain() { within(drainPatience, p.done) }
 
 // unplug closes what is open and waits for who moves the input. It may be called again.
 func (p *pumps) unplug() {

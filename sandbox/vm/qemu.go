@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
+	"surety/sys/wallclock"
 )
 
 // qemu is the process outside.
@@ -37,7 +38,7 @@ func startQEMU(c Config, r Report, with accelerator) (*qemu, ends, error) {
 	defer p.close()
 	m := machine{id: c.ID, with: with}
 	if with == software {
-		m.pace = pace()
+		m.pace = pace(wallclock.System())
 	}
 	err := p.pack(c, r, &m)
 	if err != nil {
