@@ -92,6 +92,7 @@ func TestSandboxBadInput(t *testing.T) {
 		return []string{"run", "--policy", file, c.program}
 	}
 	flag := func(words ...string) []string { return append(append([]string{"run"}, words...), c.program) }
+	const observing = "policy: v1\nmode: observe\ndefault: allow\n"
 	before := c.census()
 	for _, row := range []struct {
 		name  string
@@ -114,7 +115,7 @@ func TestSandboxBadInput(t *testing.T) {
 		{"policy of another version", policy("policy: v9\n"), "v9"},
 		{"policy with an unknown field", policy("policy: v1\nsurprise: 1\n"), "surprise"},
 		{"policy that names nothing", policy("policy: v1\nmode: enforce\ndefault: deny\n"), "exec"},
-		{"policy with a path that is none", policy("policy: v1\nmode: observe\ndefault: allow\nfiles:\n  - deny: etc\n"), "files[0]"},
+		{"policy with a path that is none", policy(observing + "files:\n  - deny: etc\n"), "files[0]"},
 		{"no source", []string{"run", "/nowhere/at/all"}, "/nowhere/at/all"},
 		{"no volume", flag("-v", "/nowhere/at/all:/x"), "/nowhere/at/all"},
 		{"volume that is no path", flag("-v", "x"), "x"},

@@ -59,7 +59,8 @@ func socketAttempts() []Attempt {
 	var list []Attempt
 	for _, f := range families() {
 		list = append(list, Attempt{Name: "socket-" + f.name,
-			What:    fmt.Sprintf("make a socket of family %d, type %d, protocol %d", f.domain, f.kind, f.protocol),
+			What: fmt.Sprintf("make a socket of family %d, type %d, protocol %d", f.domain, f.kind,
+				f.protocol),
 			Refused: refused, Marks: call(unix.SYS_SOCKET),
 			Contained: "the socket is one of the sandbox's own network stack",
 			try: func(*Scene) error {

@@ -167,7 +167,8 @@ func onDescriptor(act func(fd int) error) func(dir, file string) error {
 // planted is no attempt but the fault a drill plants: it writes to a volume that is writable, and
 // the picture of the host must show it.
 func planted() Attempt {
-	return Attempt{Name: "planted", Class: "planted", What: "change the host's file by a volume that is writable",
+	return Attempt{Name: "planted", Class: "planted",
+		What:      "change the host's file by a volume that is writable",
 		Contained: "the volume is writable", Refused: noFile(), Marks: path("word"),
 		try: func(s *Scene) error { return write(filepath.Join(s.Writable, "word"), "changed") }}
 }
