@@ -3,7 +3,6 @@
 package kernel_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -55,6 +54,7 @@ type box struct {
 	records []sandbox.Record
 	chain   sandbox.Chain
 	broken  error
+	waits   uint64        // times the program waited for the collector
 	changed chan struct{} // closed and replaced when records come
 	stop    chan struct{}
 	stopped chan struct{}
@@ -71,10 +71,12 @@ type plan struct {
 	uid    uint32
 	net    string // "none" where empty
 	birth  sandbox.Birth
-	root   string // of an earlier box: used as it is
-	bare   bool   // without our configuration: no sink, no policy
-	image  bool   // the root is an EROFS image under an overlay in memory
-	notes  dict   // annotations of the bundle
+	root   string        // of an earlier box: used as it is
+	bare   bool          // without our configuration: no sink, no policy
+	image  bool          // the root is an EROFS image under an overlay in memory
+	notes  dict          // annotations of the bundle
+	room   int           // bytes of the ring, 1 MiB where zero
+	pause  time.Duration // of the collector after each reading
 }
 
 // needRoot ends a test that cannot make a sandbox here.
@@ -102,8 +104,12 @@ func boot(t testing.TB, p plan) *box {
 		b.root = filepath.Join(b.dir, "rootfs")
 		b.fill(p)
 	}
+	size := p.room
+	if size == 0 {
+		size = 1 << 20
+	}
 	var err error
-	b.ring, err = ring.Create(filepath.Join(b.dir, "ring"), 1<<20)
+	b.ring, err = ring.Create(filepath.Join(b.dir, "ring"), size)
 	must(t, err)
 	b.ring.Hold()
 	policy, err := json.Marshal(p.policy)
@@ -117,7 +123,7 @@ func boot(t testing.TB, p plan) *box {
 		initial = ""
 	}
 	b.configure(p, initial)
-	go b.collect()
+	go b.collect(p.pause)
 	b.create(p)
 	return b
 }
@@ -281,92 +287,6 @@ func (b *box) forget() {
 	_ = unix.Unmount(filepath.Join(b.dir, "state", "null-netns"), unix.MNT_DETACH)
 }
 
-// drain ends the collector once the ring is empty.
-func (b *box) drain() {
-	select {
-	case <-b.stop:
-	default:
-		close(b.stop)
-		<-b.stopped
-		b.ring.Close()
-	}
-	if b.broken != nil {
-		b.t.Errorf("trail: %v", b.broken)
-	}
-}
-
-// collect reads the ring until stop is closed and nothing is left.
-func (b *box) collect() {
-	defer close(b.stopped)
-	from := ring.NewConsumer(b.ring)
-	for {
-		stopping := false
-		select {
-		case <-b.stop:
-			stopping = true
-		default:
-		}
-		data, err := from.Next(20 * time.Millisecond)
-		if err != nil {
-			b.broken = err
-			return
-		}
-		if len(data) == 0 && stopping {
-			return
-		}
-		b.take(data)
-		from.Advance(len(data))
-	}
-}
-
-func (b *box) take(data []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(data) > 0 {
-		r, n, err := sandbox.DecodeRecord(data)
-		if err != nil {
-			b.broken = err
-			return
-		}
-		head := b.chain.Add(data[:n])
-		if !bytes.Equal(head[:], data[n:n+32]) || r.Seq != b.chain.Seq {
-			b.broken = fmt.Errorf("record %d breaks the chain", r.Seq)
-		}
-		b.records = append(b.records, r)
-		data = data[n+32:]
-	}
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-// all returns the records so far.
-func (b *box) all() []sandbox.Record {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]sandbox.Record(nil), b.records...)
-}
-
-// await returns the first record that matches, once it is there.
-func (b *box) await(match func(*sandbox.Record) bool) sandbox.Record {
-	b.t.Helper()
-	late := time.After(30 * time.Second)
-	for {
-		b.mu.Lock()
-		changed := b.changed
-		b.mu.Unlock()
-		for _, r := range b.all() {
-			if match(&r) {
-				return r
-			}
-		}
-		select {
-		case <-changed:
-		case <-late:
-			b.t.Fatalf("no such record; have %v; output %q", kinds(b.all()), b.output())
-		}
-	}
-}
-
 // start lets the program go.
 func (b *box) start() {
 	b.t.Helper()
@@ -423,12 +343,4 @@ func (b *box) output() string {
 	data, err := os.ReadFile(filepath.Join(b.dir, "stdout"))
 	must(b.t, err)
 	return string(data)
-}
-
-func kinds(records []sandbox.Record) []string {
-	var out []string
-	for _, r := range records {
-		out = append(out, fmt.Sprintf("%d:%v %v %s %s", r.Seq, r.Kind, r.Verdict, r.Path, r.Text))
-	}
-	return out
 }

@@ -15,7 +15,8 @@ import (
 var gridPaths = []string{"file", "dir", "missing", "tofile", "todir", "dangling", "loop", "abs",
 	"file/", "dir/", "missing/", "tofile/", "todir/", "dangling/", "loop/", ".", "..", "./file",
 	"dir/.", "dir/..", "dir/../file", "missing/x", "file/x", "todir/inner", "dangling/x", "dir//inner",
-	"full", "full/inner", "locked", "locked/x", "closed", "pipe", strings.Repeat("n", 256), strings.Repeat("d/", 2100), "", "/", "//",
+	"full", "full/inner", "locked", "locked/x", "closed",
+	"pipe", strings.Repeat("n", 256), strings.Repeat("d/", 2100), "", "/", "//",
 	"/proc/self/cwd", "/proc/self/cwd/file", "/proc/self", "/dev/null", "chain"}
 
 // gridFlags are the flags open is tried with. Left out are three on which we differ from gVisor and

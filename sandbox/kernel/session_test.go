@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -124,4 +125,20 @@ func TestFurtherContainerIsRecordedAndJudged(t *testing.T) {
 	}
 	b.session("/probe", "open /tmp/go c")
 	b.finish()
+}
+
+func TestSlowCollectorLosesNothing(t *testing.T) {
+	b := boot(t, plan{policy: enforce(), level: "full", args: []string{"getpid 300"},
+		room: 128 << 10, pause: 100 * time.Millisecond})
+	status, out := b.run()
+	made := 0
+	for _, r := range b.all() {
+		if r.Kind == sandbox.KindSyscall && r.Sysno == unix.SYS_GETPID {
+			made++
+		}
+	}
+	if status != 0 || made < 15000 {
+		t.Errorf("%v, %q: %d of at least 15000 calls recorded", status, out, made)
+	}
+	t.Logf("%d calls recorded; the program waited %d times for room", made, b.waits)
 }
