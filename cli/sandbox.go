@@ -73,7 +73,7 @@ func withHost(env *Env, c *cobra.Command, do func(*hosted) error) *cobra.Command
 	sandboxRootFlag(env, c.Flags(), &root)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		env.began = true
-		host, err := runtime.Open(runtime.Config{Root: root})
+		host, err := runtime.Open(runtime.Config{Root: root, Debug: env.Getenv("SURETY_SANDBOX_DEBUG")})
 		if err != nil {
 			return err
 		}

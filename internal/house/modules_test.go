@@ -26,7 +26,7 @@ var holders = [...]holder{
 	{"github.com/spf13/pflag", "cli", "0011-cobra.md"},
 	{"github.com/schollz/progressbar/v3", "cli", "0012-progressbar.md"},
 	{"golang.org/x/term", "cli", "0013-golang-x.md"},
-	{"golang.org/x/sys", "sys/... sandbox/... tests", "0013-golang-x.md"},
+	{"golang.org/x/sys", "sys/... sandbox/... cli node tests", "0013-golang-x.md"},
 	{"golang.org/x/net", "sandbox/egress", "0025-x-net.md"},
 	{"golang.org/x/mod", "evidence evidence/tlog", "0013-golang-x.md"},
 	{"github.com/goccy/go-yaml", "node lending/intake lending/score/frame sandbox/policyfile",

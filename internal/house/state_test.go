@@ -131,7 +131,8 @@ var reaches = [...]reach{
 	{"time.Tick", "", "it cannot be stopped: take a timer of the clock"},
 	{"time.After", "", "take a timer of the clock"},
 	{"os.Exit", "cmd/surety sys/edge", "return an error: deferred work would be lost"},
-	{"os.Getenv", "cmd/surety", "take it from cli.Env or the configuration"},
+	// sandbox/oci is a program of its own, called by containerd.
+	{"os.Getenv", "cmd/surety sandbox/oci", "take it from cli.Env or the configuration"},
 	{"os.LookupEnv", "cmd/surety", "take it from cli.Env or the configuration"},
 	{"rand.Read", "sys/entropy", "take an entropy.Source"},
 	{"slog.Default", "", "take a *slog.Logger: there is no global one"},

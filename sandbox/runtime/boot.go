@@ -181,8 +181,8 @@ func (c *cell) settings(audit string) (*config.Config, error) {
 		"gofer-network-namespace":  "new",    // a shared one is a mount that stays on the host
 		"control-rpc-stop-timeout": "1s",
 	}
-	if debug := os.Getenv("SURETY_SANDBOX_DEBUG"); debug != "" {
-		words["debug"], words["debug-log"] = "true", filepath.Clean(debug)+"/"
+	if c.debug != "" {
+		words["debug"], words["debug-log"] = "true", filepath.Clean(c.debug)+"/"
 	}
 	set := flag.NewFlagSet("sandbox", flag.ContinueOnError)
 	set.SetOutput(io.Discard)

@@ -28,7 +28,7 @@ func (v *supervisor) incarnate(told *order) error {
 	if err != nil {
 		return err
 	}
-	c.rootless = told.Rootless
+	c.rootless, c.debug = told.Rootless, told.Debug
 	v.body, v.policy, v.names = c, c.policy, c.ring.SetName
 	v.later(c.close)
 	v.state.Policy = policyDigest(c.policy)

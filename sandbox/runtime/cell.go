@@ -36,7 +36,8 @@ type cell struct {
 	policy *words.Compiled
 	ring   *ring.Ring
 
-	rootless bool // root of a user namespace, and nobody outside
+	rootless bool   // root of a user namespace, and nobody outside
+	debug    string // directory of gVisor's own logs; "" for none
 
 	oci       *specs.Spec
 	conf      *config.Config

@@ -60,7 +60,8 @@ func (h *Host) Run(ctx context.Context, spec Spec, io Stdio, patience time.Durat
 	return st, err
 }
 
-func (h *Host) runElsewhere(ctx context.Context, spec Spec, io Stdio, patience time.Duration) (State, error) {
+func (h *Host) runElsewhere(ctx context.Context, spec Spec, io Stdio,
+	patience time.Duration) (State, error) {
 	s, err := h.Create(ctx, spec, io)
 	io.handOver()
 	if err != nil {
@@ -94,10 +95,12 @@ func (v *supervisor) ask(patience time.Duration) {
 	running := v.state.Status == Running
 	v.mu.Unlock()
 	if running && v.body.signal(unix.SIGTERM, false) == nil {
+		late := v.s.host.after(patience)
+		defer late.Stop()
 		select {
 		case <-v.ended:
 			return
-		case <-time.After(patience):
+		case <-late.C():
 		}
 	}
 	v.end("it was told to end")

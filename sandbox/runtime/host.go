@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"time"
 
+	"surety/base/clock"
 	"surety/base/errs"
+	"surety/sys/wallclock"
 )
 
 // Config says where sandboxes of this host keep their state.
@@ -18,6 +21,8 @@ type Config struct {
 	Root   string // instances, images and the audit key; made with mode 0700
 	Trails string // audit trails, one directory per sandbox; "" is Root/trails
 	Log    *slog.Logger
+	Clock  wallclock.Clock // nil: the machine's
+	Debug  string          // directory that gVisor writes its own logs to; "" for none
 }
 
 // Host is one state directory and the sandboxes in it. Several processes may hold it at once.
@@ -36,6 +41,9 @@ func Open(c Config) (*Host, error) {
 	if c.Trails, err = filepath.Abs(c.Trails); err != nil {
 		return nil, errs.Wrap(err, "runtime.Open: trails directory")
 	}
+	if c.Clock == nil {
+		c.Clock = wallclock.System()
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -45,6 +53,14 @@ func Open(c Config) (*Host, error) {
 		}
 	}
 	return &Host{config: c}, nil
+}
+
+// now is the time of state files and logs, in UTC.
+func (h *Host) now() time.Time { return time.Unix(0, int64(h.config.Clock.Now())).UTC() }
+
+// after fires once.
+func (h *Host) after(d time.Duration) wallclock.Timer {
+	return h.config.Clock.NewTimer(clock.Duration(d))
 }
 
 // Root is the state directory, absolute.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -48,6 +49,7 @@ type order struct {
 	Trail            string // directory of the trail, new
 	LogOut, LogErr   bool   // capture the stream
 	Later            bool   // the streams come with the start
+	Debug            string // directory of gVisor's own logs; "" for none
 	Rootless         bool   // the supervisor is root in a user namespace, and nobody outside
 	ConsoleSocket    string // where the terminal's master goes
 }
@@ -60,7 +62,8 @@ type launched struct {
 
 // prepare writes what a supervisor starts from and takes its lock.
 func (s *Sandbox) prepare(content []byte) (order, *os.File, error) {
-	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id}
+	told := order{Root: s.host.config.Root, Trails: s.host.config.Trails, ID: s.id,
+		Debug: s.host.config.Debug}
 	if err := os.WriteFile(s.file(specFile), content, 0o600); err != nil {
 		return told, nil, errs.Wrap(err, "sandbox %s", s.id)
 	}
@@ -72,7 +75,7 @@ func (s *Sandbox) prepare(content []byte) (order, *os.File, error) {
 		lock.Close()
 		return told, nil, err
 	}
-	made := State{Status: Created, Made: time.Now().UTC(), Trail: told.Trail}
+	made := State{Status: Created, Made: s.host.now(), Trail: told.Trail}
 	if err := s.writeState(&made); err != nil {
 		lock.Close()
 		return told, nil, err
@@ -146,7 +149,8 @@ func (h *Host) newTrail(id string) (string, error) {
 		h.config.Trails)
 }
 
-// FindTrail returns the directory of the latest trail of a sandbox of that name; kind NotFound.
+// FindTrail returns the directory of the latest trail of a sandbox of that name, the one last written
+// to where earlier ones may have been taken away: kind NotFound.
 func (h *Host) FindTrail(id string) (string, error) {
 	if !idForm.MatchString(id) {
 		return "", errs.New(errs.Invalid, "sandbox id %q is not of the form %s", id, idForm)
@@ -154,21 +158,25 @@ func (h *Host) FindTrail(id string) (string, error) {
 	if st, err := h.handle(id).readState(); err == nil && st.Trail != "" {
 		return st.Trail, nil
 	}
-	latest, found := "", false
-	for n := 1; n <= maxNamesakes; n++ {
-		dir := filepath.Join(h.config.Trails, id)
-		if n > 1 {
-			dir = fmt.Sprintf("%s.%d", dir, n)
-		}
-		if _, err := os.Stat(dir); err != nil {
-			break
-		}
-		latest, found = dir, true
+	entries, err := os.ReadDir(h.config.Trails)
+	if err != nil {
+		return "", errs.Wrap(err, "trails")
 	}
-	if !found {
+	var latest string
+	var written time.Time
+	for _, e := range entries {
+		number, namesake := strings.CutPrefix(e.Name(), id+".")
+		if _, err := strconv.ParseUint(number, 10, 32); e.Name() != id && (!namesake || err != nil) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && !info.ModTime().Before(written) {
+			latest, written = e.Name(), info.ModTime()
+		}
+	}
+	if latest == "" {
 		return "", errs.New(errs.NotFound, "no trail of %s in %s", id, h.config.Trails)
 	}
-	return latest, nil
+	return filepath.Join(h.config.Trails, latest), nil
 }
 
 // spawn starts the supervisor process. The channel is closed when it has ended.
@@ -190,7 +198,7 @@ func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan str
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{supervisorName, string(line)}
 	cmd.Dir = "/"
-	cmd.Env = []string{"SURETY_SANDBOX_DEBUG=" + os.Getenv("SURETY_SANDBOX_DEBUG"), defaultPath}
+	cmd.Env = []string{defaultPath}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if told.Rootless {
 		inOwnNamespace(cmd.SysProcAttr)

@@ -28,6 +28,7 @@ const maxLine = 16 << 10
 // book writes captured output, turning files over so that they stay within their limit.
 type book struct {
 	path    string
+	now     func() time.Time
 	mu      sync.Mutex
 	file    *os.File
 	size    int64
@@ -35,12 +36,12 @@ type book struct {
 	pipes   []*os.File
 }
 
-func openLog(path string) (*book, error) {
+func openLog(path string, now func() time.Time) (*book, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, errs.Wrap(err, "output log")
 	}
-	return &book{path: path, file: f}, nil
+	return &book{path: path, now: now, file: f}, nil
 }
 
 // follow copies a stream into the log until its last writer has gone.
@@ -57,7 +58,7 @@ func (b *book) follow(stream string, from *os.File) {
 				if text[n-1] == '\n' {
 					text = text[:n-1]
 				}
-				b.write(LogLine{At: time.Now().UTC(), Stream: stream, Text: string(text), Cut: cut})
+				b.write(LogLine{At: b.now(), Stream: stream, Text: string(text), Cut: cut})
 			}
 			if err != nil && !cut {
 				return
@@ -181,6 +182,6 @@ func (s *Sandbox) followLog(each func(LogLine) error) error {
 		if st.Status == Stopped {
 			return nil
 		}
-		time.Sleep(pace)
+		<-s.host.after(pace).C()
 	}
 }

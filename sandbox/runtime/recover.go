@@ -3,7 +3,6 @@ package runtime
 import (
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/container"
@@ -44,7 +43,7 @@ func (s *Sandbox) recover() error {
 		}
 	}
 	s.sweep()
-	st.Status, st.ExitCode, st.Ended, st.Reason = Stopped, exitKilled, time.Now().UTC(), reason
+	st.Status, st.ExitCode, st.Ended, st.Reason = Stopped, exitKilled, s.host.now(), reason
 	st.Supervisor, st.Kernel = 0, 0
 	return s.writeState(&st)
 }

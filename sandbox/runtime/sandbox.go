@@ -90,10 +90,12 @@ func (s *Sandbox) gone(ctx context.Context) error {
 		if !errs.Is(err, errs.Locked) {
 			return err
 		}
+		next := s.host.after(pace)
 		select {
 		case <-ctx.Done():
+			next.Stop()
 			return errs.As(errs.Canceled, ctx.Err(), "sandbox %s: wait", s.id)
-		case <-time.After(pace):
+		case <-next.C():
 		}
 	}
 }

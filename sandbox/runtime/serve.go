@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +87,7 @@ func (v *supervisor) start(files []*os.File) error {
 		defer v.mu.Unlock()
 		return errs.New(errs.Refused, "it is %s", v.state.Status)
 	}
-	v.state.Status, v.state.Started = Running, time.Now().UTC()
+	v.state.Status, v.state.Started = Running, v.s.host.now()
 	v.mu.Unlock()
 	if v.held != nil {
 		if err := v.held.connect(files); err != nil {

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -134,7 +133,7 @@ func (v *supervisor) govern(told *order, up func()) (code int, err error) {
 
 // boot takes every step up to the birth record.
 func (v *supervisor) boot(told *order) error {
-	v.state = State{Status: Created, Supervisor: os.Getpid(), Made: time.Now().UTC(),
+	v.state = State{Status: Created, Supervisor: os.Getpid(), Made: v.s.host.now(),
 		Trail: told.Trail}
 	for _, step := range [...]func(*order) error{
 		v.capture, v.loadKey, v.listen, v.incarnate, v.awaken,
@@ -154,7 +153,7 @@ func (v *supervisor) capture(told *order) error {
 	if !told.LogOut && !told.LogErr {
 		return nil
 	}
-	book, err := openLog(v.s.file(outputLog))
+	book, err := openLog(v.s.file(outputLog), v.s.host.now)
 	if err != nil {
 		return err
 	}
@@ -215,7 +214,7 @@ func (v *supervisor) finish() (int, error) {
 	v.destroy()
 	v.clean()
 	v.setState(func(st *State) {
-		st.Status, st.ExitCode, st.Ended = Stopped, code, time.Now().UTC()
+		st.Status, st.ExitCode, st.Ended = Stopped, code, v.s.host.now()
 		st.Supervisor, st.Kernel, st.Reason = 0, 0, reason
 	})
 	close(v.ended)
