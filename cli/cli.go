@@ -12,8 +12,8 @@
 //
 // Exit status is 0 for done, 1 for an operating error, and 2 for what can never succeed as it was
 // typed: an unknown flag, a bad value, a file with mistakes in it. A command that runs a program of
-// the caller's (sandbox run, exec, wait) exits with the program's own status. An error is one line on Stderr
-// that begins with "surety: ", followed by at most one line that begins with "hint: ".
+// the caller's (sandbox run, exec, wait) exits with the program's own status. An error is one line on
+// Stderr that begins with "surety: ", followed by at most one line that begins with "hint: ".
 //
 // Every command has a short and a long description, an example, and a check of its arguments;
 // a test walks the tree and fails the command that lacks one.
