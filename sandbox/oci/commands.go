@@ -13,8 +13,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox/runtime"
+	"surety/sys/wallclock"
 )
 
 // making are the options of create, run and restore.
@@ -395,10 +397,12 @@ func (c *call) events(ctx context.Context, args []string) (int, error) {
 		if once {
 			return 0, nil
 		}
+		next := wallclock.System().NewTimer(clock.Duration(interval))
 		select {
 		case <-ctx.Done():
+			next.Stop()
 			return 0, nil
-		case <-time.After(interval):
+		case <-next.C():
 		}
 	}
 }

@@ -37,6 +37,7 @@ import (
 
 	"surety/base/errs"
 	"surety/sandbox/runtime"
+	"surety/sys/wallclock"
 )
 
 // Name is what the binary is called to be this program.
@@ -117,7 +118,7 @@ func (c *call) complain(cause error) {
 		return
 	}
 	defer f.Close()
-	now := time.Now().UTC().Format(time.RFC3339Nano)
+	now := time.Unix(0, int64(wallclock.System().Now())).UTC().Format(time.RFC3339Nano)
 	if !c.json {
 		fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, cause)
 		return
