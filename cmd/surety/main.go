@@ -28,7 +28,8 @@ var personas = [...]persona{
 	{kernel.Reexec, func([]string) int { kernel.Main(); return 1 }},
 	{runtime.IsSupervisor, runtime.SupervisorMain},
 	{scorer.IsScorer, scorer.Main},
-	{oci.IsRuntime, oci.Main},
+	{oci.IsRuntime, func(argv []string) int { return oci.Main(argv, os.LookupEnv) }},
+	{oci.IsShim, func(argv []string) int { return oci.ShimMain(argv, os.LookupEnv) }},
 	{vm.IsGuest, func(argv []string) int { return vm.GuestMain(argv, runtime.Guest{}) }},
 	{escape.IsAttempt, func(argv []string) int { return escape.Main(argv, os.LookupEnv) }},
 }

@@ -21,7 +21,7 @@ var holders = [...]holder{
 	{"connectrpc.com/connect", "api/... sys/edge sys/access ledger/... lending/... guard/... " +
 		"evidence/... node cli bench tests", "0010-connect.md"},
 	{"google.golang.org/protobuf", "api/... ledger/... lending/... guard/... evidence/... node cli " +
-		"tests", "0010-connect.md"},
+		"sandbox/oci tests", "0010-connect.md"},
 	{"github.com/spf13/cobra", "cli", "0011-cobra.md"},
 	{"github.com/spf13/pflag", "cli", "0011-cobra.md"},
 	{"github.com/schollz/progressbar/v3", "cli", "0012-progressbar.md"},
@@ -43,6 +43,10 @@ var holders = [...]holder{
 	{"gvisor.dev/gvisor", "sandbox/kernel sandbox/runtime sandbox/egress", "0023-gvisor.md"},
 	{"github.com/opencontainers/runtime-spec", "sandbox/runtime sandbox/oci", "0023-gvisor.md"},
 	{"github.com/google/go-containerregistry", "sandbox/image tests", "0024-go-containerregistry.md"},
+	{"github.com/containerd/ttrpc", "sandbox/oci", "0026-containerd-shim.md"},
+	{"github.com/containerd/containerd/api", "sandbox/oci", "0026-containerd-shim.md"},
+	{"github.com/containerd/cgroups/v3", "sandbox/oci", "0026-containerd-shim.md"},
+	{"google.golang.org/grpc", "sandbox/oci", "0026-containerd-shim.md"},
 	{"github.com/klauspost/compress", "sandbox/image tests", "0024-go-containerregistry.md"},
 	{"pgregory.net/rapid", "tests", "0021-test-tools.md"},
 	{"github.com/anishathalye/porcupine", "tests", "0021-test-tools.md"},

@@ -65,7 +65,7 @@ func translate(dir, id string, content []byte, oci *specs.Spec) (*runtime.Spec, 
 	spec := &runtime.Spec{
 		ID: id, Class: runtime.Sentry, Root: runtime.Root{Dir: root}, Args: oci.Process.Args,
 		Env: oci.Process.Env, Cwd: oci.Process.Cwd, Hostname: oci.Hostname,
-		Terminal: oci.Process.Terminal, Overlay: "self", OCI: content, Labels: oci.Annotations,
+		Terminal: oci.Process.Terminal, Overlay: "self", OCI: content, Bundle: dir, Labels: oci.Annotations,
 		Network: runtime.Network{Mode: networkOf(oci)},
 		User: runtime.User{UID: oci.Process.User.UID, GID: oci.Process.User.GID,
 			Groups: oci.Process.User.AdditionalGids},

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -85,11 +84,6 @@ func checkMounts(s *specs.Spec) error {
 				"of %s", i, m.Type, strings.Join(mountTypes[:], " "))
 		case len(m.UIDMappings)+len(m.GIDMappings) > 0:
 			return errs.New(errs.Invalid, "mounts[%d].uidMappings: not supported", i)
-		}
-		if (m.Type == "bind" || isBind(m)) && filepath.IsAbs(m.Source) {
-			if _, err := os.Stat(m.Source); err != nil {
-				return errs.As(errs.Invalid, err, "mounts[%d].source", i)
-			}
 		}
 	}
 	return nil

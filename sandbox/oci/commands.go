@@ -16,7 +16,6 @@ import (
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox/runtime"
-	"surety/sys/wallclock"
 )
 
 // making are the options of create, run and restore.
@@ -165,12 +164,20 @@ func (c *call) checkpoint(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if empty, err := os.ReadDir(*image); err == nil && len(empty) == 0 {
-		if err := os.Remove(*image); err != nil { // callers make it; a snapshot makes its own
-			return 0, errs.Wrap(err, "--image-path")
-		}
+	if err := vacate(*image); err != nil {
+		return 0, errs.Wrap(err, "--image-path")
 	}
 	return 0, s.Checkpoint(ctx, *image, leave)
+}
+
+// vacate removes an empty directory: callers make the one that a snapshot goes to, and a snapshot
+// makes its own.
+func vacate(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		return nil // the snapshot says what is wrong with it
+	}
+	return os.Remove(dir)
 }
 
 func (c *call) state(_ context.Context, args []string) (int, error) {
@@ -188,7 +195,7 @@ func (c *call) state(_ context.Context, args []string) (int, error) {
 // stateOf is a container's state as the specification has it.
 func stateOf(id string, st *runtime.State) *specs.State {
 	out := &specs.State{Version: specVersion, ID: id, Status: specs.ContainerState(st.Status),
-		Pid: st.Supervisor, Bundle: filepath.Dir(st.Spec.Root.Dir), Annotations: st.Spec.Labels}
+		Pid: st.Supervisor, Bundle: st.Spec.Bundle, Annotations: st.Spec.Labels}
 	if st.Status == runtime.Paused {
 		out.Status = "paused" // beyond the specification, and what callers of runc know
 	}
@@ -241,7 +248,11 @@ func (c *call) kill(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, s.Kill(ctx, int(signal), all)
+	err = s.Kill(ctx, int(signal), all)
+	if st, stateErr := s.State(); err != nil && stateErr == nil && st.Status == runtime.Stopped {
+		return 0, errs.New(errs.Refused, "container not running") // callers of runc know these words
+	}
+	return 0, err
 }
 
 func parseSignal(text string) (unix.Signal, error) {
@@ -397,12 +408,12 @@ func (c *call) events(ctx context.Context, args []string) (int, error) {
 		if once {
 			return 0, nil
 		}
-		next := wallclock.System().NewTimer(clock.Duration(interval))
+		timer := c.clock.NewTimer(clock.Duration(interval))
 		select {
 		case <-ctx.Done():
-			next.Stop()
+			timer.Stop()
 			return 0, nil
-		case <-next.C():
+		case <-timer.C():
 		}
 	}
 }

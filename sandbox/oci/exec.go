@@ -66,7 +66,7 @@ func (c *call) exec(ctx context.Context, args []string) (int, error) {
 	if err := e.parse(args); err != nil {
 		return 0, err
 	}
-	if e.detach && os.Getenv(proxyMark) == "" {
+	if e.detach && c.lookup.or(proxyMark, "") == "" {
 		return 0, e.spawnProxy()
 	}
 	p, err := e.wanted()
@@ -87,7 +87,7 @@ func (c *call) exec(ctx context.Context, args []string) (int, error) {
 	signal.Notify(signals)
 	defer signal.Stop(signals)
 	streams.Signals = signals
-	if os.Getenv(proxyMark) == "" {
+	if c.lookup.or(proxyMark, "") == "" {
 		return s.Exec(ctx, *p, streams)
 	}
 	word := os.NewFile(proxyWord, "word")
@@ -133,8 +133,16 @@ func (e *execution) wanted() (*runtime.Process, error) {
 	if err := json.Unmarshal(content, &of); err != nil {
 		return nil, errs.As(errs.Invalid, err, "--process %s", e.process)
 	}
-	return &runtime.Process{Args: of.Args, Env: of.Env, Cwd: of.Cwd, Terminal: of.Terminal || e.tty,
-		User: &runtime.User{UID: of.User.UID, GID: of.User.GID, Groups: of.User.AdditionalGids}}, nil
+	p := processOf(&of)
+	p.Terminal = of.Terminal || e.tty
+	return p, nil
+}
+
+// processOf is a process of the specification, as far as a process beside the program may differ
+// from it.
+func processOf(of *specs.Process) *runtime.Process {
+	return &runtime.Process{Args: of.Args, Env: of.Env, Cwd: of.Cwd, Terminal: of.Terminal,
+		User: &runtime.User{UID: of.User.UID, GID: of.User.GID, Groups: of.User.AdditionalGids}}
 }
 
 // spawnProxy starts this command line again as a process that outlives this one, and gives its pid

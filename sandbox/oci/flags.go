@@ -3,7 +3,6 @@ package oci
 import (
 	"flag"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -19,13 +18,19 @@ const (
 	specVersion = "1.2.1"
 )
 
-// trailsDir is where trails are kept: SURETY_TRAILS, or the default.
-func trailsDir() string {
-	if dir := os.Getenv("SURETY_TRAILS"); dir != "" {
-		return dir
+// Lookup finds a variable of the environment, as os.LookupEnv does.
+type Lookup func(name string) (value string, found bool)
+
+// or is a variable's value, or what stands for it where it is absent or empty.
+func (l Lookup) or(name, fallback string) string {
+	if value, _ := l(name); value != "" {
+		return value
 	}
-	return defaultTrails
+	return fallback
 }
+
+// trails is where trails are kept: SURETY_TRAILS, or the default.
+func (l Lookup) trails() string { return l.or("SURETY_TRAILS", defaultTrails) }
 
 func verbNames() string {
 	var names []string

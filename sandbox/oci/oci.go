@@ -35,6 +35,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox/runtime"
 	"surety/sys/wallclock"
@@ -47,10 +48,10 @@ const Name = "surety-runtime"
 func IsRuntime(argv []string) bool { return filepath.Base(argv[0]) == Name }
 
 // Main runs one command and returns the exit status.
-func Main(argv []string) int {
+func Main(argv []string, lookup Lookup) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	c := &call{out: os.Stdout}
+	c := &call{out: os.Stdout, lookup: lookup, clock: wallclock.System()}
 	code, err := c.run(ctx, argv[1:])
 	if err == nil {
 		return code
@@ -63,6 +64,8 @@ func Main(argv []string) int {
 // call is one command line.
 type call struct {
 	out    io.Writer
+	lookup Lookup
+	clock  wallclock.Clock
 	root   string // state directory
 	trails string
 	log    string // where errors go besides, as JSON where asked
@@ -92,7 +95,7 @@ func (c *call) run(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	c.json = *format == "json"
-	c.trails = trailsDir()
+	c.trails = c.lookup.trails()
 	if version {
 		fmt.Fprintf(c.out, "%s version 1\nspec: %s\n", Name, specVersion)
 		return 0, nil
@@ -118,13 +121,16 @@ func (c *call) complain(cause error) {
 		return
 	}
 	defer f.Close()
-	now := time.Unix(0, int64(wallclock.System().Now())).UTC().Format(time.RFC3339Nano)
+	now := timeOf(c.clock.Now()).UTC().Format(time.RFC3339Nano)
 	if !c.json {
 		fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, cause)
 		return
 	}
 	_ = json.NewEncoder(f).Encode(map[string]string{"level": "error", "msg": cause.Error(), "time": now})
 }
+
+// timeOf is an instant as the standard library has it.
+func timeOf(t clock.Instant) time.Time { return time.Unix(0, int64(t)) }
 
 func (c *call) host() (*runtime.Host, error) {
 	return runtime.Open(runtime.Config{Root: c.root, Trails: c.trails})

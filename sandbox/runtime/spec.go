@@ -38,6 +38,7 @@ type Spec struct {
 	Trace    ident.ID          `json:"trace"`
 	Snapshot string            `json:"snapshot,omitempty"` // directory of a checkpoint to start from
 	OCI      json.RawMessage   `json:"oci,omitempty"`      // a bundle's config.json, taken as it is
+	Bundle   string            `json:"bundle,omitempty"`   // directory that OCI came from, as a label
 
 	// What only matters outside: not part of what is measured.
 	Emulation bool `json:"emulation,omitempty"` // class vm: software emulation is good enough
