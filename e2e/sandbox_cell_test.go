@@ -70,9 +70,8 @@ func (c *cell) with(input string, words ...string) outcome {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), sandboxLimit)
 	defer cancel()
-	// Flags first: what follows a source belongs to the program.
-	args := append([]string{"sandbox", words[0], "--root", c.root}, words[1:]...)
-	command := exec.CommandContext(ctx, binary(c.t), args...)
+	command := exec.CommandContext(ctx, binary(c.t), append([]string{"sandbox"}, words...)...)
+	command.Env = append(os.Environ(), "SURETY_SANDBOX_ROOT="+c.root)
 	var out, complaints bytes.Buffer
 	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &out, &complaints
 	err := command.Run()
