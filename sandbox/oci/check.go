@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,9 @@ var harmlessSysctls = [...]string{"net.ipv4.ip_unprivileged_port_start",
 // because they protect the host's kernel from the program and the program never meets it:
 // process.apparmorProfile, process.selinuxLabel, linux.mountLabel, linux.maskedPaths,
 // linux.readonlyPaths (the /proc and /sys inside are the sandbox's own), linux.rootfsPropagation,
-// linux.cgroupsPath's devices (the kernel inside has its own devices), process.oomScoreAdj.
+// linux.cgroupsPath's devices (the kernel inside has its own devices), process.oomScoreAdj,
+// linux.seccomp (what it keeps from the program is the host's kernel, of which it meets nothing; the
+// policy decides about the calls of the one it does meet).
 func checkBundle(s *specs.Spec) error {
 	switch {
 	case s.Process == nil:
@@ -84,6 +87,11 @@ func checkMounts(s *specs.Spec) error {
 				"of %s", i, m.Type, strings.Join(mountTypes[:], " "))
 		case len(m.UIDMappings)+len(m.GIDMappings) > 0:
 			return errs.New(errs.Invalid, "mounts[%d].uidMappings: not supported", i)
+		}
+		if (m.Type == "bind" || isBind(m)) && filepath.IsAbs(m.Source) {
+			if _, err := os.Stat(m.Source); err != nil {
+				return errs.As(errs.Invalid, err, "mounts[%d].source", i)
+			}
 		}
 	}
 	return nil
