@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,17 @@ import (
 // machineLimit is how long a command about a virtual machine may take under software emulation, on
 // a machine that does other things too.
 const machineLimit = 5 * time.Minute
+
+const machinePolicy = `policy: v1
+name: machine
+mode: enforce
+default: allow
+files:
+  - deny: /secret/**
+network:
+  - deny: 10.1.0.0/16
+    act: [connect]
+`
 
 // newMachines is newCell for class vm: it skips where there is nothing to make a machine from.
 func newMachines(t *testing.T) *cell {
@@ -64,14 +77,7 @@ func (c *cell) slowly(words ...string) outcome {
 func TestSandboxMachine(t *testing.T) {
 	c := newMachines(t)
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
-	text := `policy: v1
-name: machine
-mode: enforce
-default: allow
-files:
-  - deny: /secret/**
-`
-	if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(policy, []byte(machinePolicy), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	image := c.rootImage()
@@ -138,6 +144,55 @@ files:
 		c.recorded("e2e-life", "session", "/acts")
 		c.recorded("e2e-life", "open", "refuse", "/secret/word")
 	})
+}
+
+// TestSandboxMachineNetwork serves a published port from within a machine, and is refused an address
+// by the policy.
+func TestSandboxMachineNetwork(t *testing.T) {
+	c := newMachines(t)
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policy, []byte(machinePolicy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := c.slowly("run", "--class", "vm", "--emulation", "--policy", policy, "--network", "stack", "-p",
+		address+":8080", "--name", "e2e-net", "-d", c.rootImage(), "--", "/acts", "serve", ":8080")
+	if r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	var got []byte
+	for deadline := time.Now().Add(time.Minute); len(got) == 0; <-time.After(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the published port does not answer")
+		}
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := conn.SetDeadline(deadline); err != nil {
+			t.Fatal(err)
+		}
+		got, _ = io.ReadAll(conn) // nothing, until the program listens
+		_ = conn.Close()
+	}
+	if string(got) != "served\n" {
+		t.Errorf("the published port says %q", got)
+	}
+	if r = c.slowly("exec", "e2e-net", "--", "/acts", "connect", "10.1.2.3:80"); r.out != "errno 13\n" {
+		t.Errorf("%+v", r)
+	}
+	if r = c.slowly("stop", "e2e-net"); r.code != 0 {
+		t.Errorf("stop: %+v", r)
+	}
+	c.verified("e2e-net")
+	c.recorded("e2e-net", "connect", "refuse", "10.1.2.3:80")
 }
 
 // TestSandboxMachineRefusals asks for what class vm does not give.

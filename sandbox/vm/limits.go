@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// probePatience is how long a guest of 166 bytes gets to reach 64-bit mode: it needs
+	// probePatience is how long a guest of 454 bytes gets to run 64-bit code: it needs
 	// milliseconds where it works at all, and where it does not it hangs for ever.
 	probePatience = 2 * time.Second
 	// versionPatience bounds asking QEMU for its version.
