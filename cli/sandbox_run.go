@@ -333,6 +333,9 @@ func (f *runFlags) stay(h *hosted, s *runtime.Sandbox, streams *streams) error {
 	return f.conclude(h, s, &st)
 }
 
+// killed is the exit code after SIGKILL, which is how a program ends that its policy does not let begin.
+const killed = 128 + 9
+
 // conclude says how a sandbox ended, and removes it.
 func (f *runFlags) conclude(h *hosted, s *runtime.Sandbox, st *runtime.State) error {
 	if f.remove {
@@ -342,10 +345,10 @@ func (f *runFlags) conclude(h *hosted, s *runtime.Sandbox, st *runtime.State) er
 	}
 	if st.Reason != "" && st.ExitCode != 0 {
 		h.env.note("surety: sandbox %s %s", s.ID(), st.Reason)
-		if p := st.Spec.Policy; p != nil && p.Mode == "enforce" && !st.Spec.Learn {
-			h.env.note("hint: \"surety sandbox audit show %s --verdict refuse\" shows what its policy refused",
-				s.ID())
-		}
+	}
+	if p := st.Spec.Policy; st.ExitCode == killed && p != nil && p.Mode == "enforce" && !st.Spec.Learn {
+		h.env.note("hint: \"surety sandbox audit show %s --verdict refuse\" shows what its policy refused",
+			s.ID())
 	}
 	return exitWith(st.ExitCode)
 }

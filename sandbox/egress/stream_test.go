@@ -70,7 +70,7 @@ func newSocketWire(t testing.TB, kind int, makeLink func(net.Conn, int) (egress.
 		allowHost(t)(c)
 		c.Link = far
 	})
-	w.ns, guest = guest, w.ns // dial from the namespace behind the socket
+	w.ns = guest // dial from the namespace behind the socket
 	var pumps sync.WaitGroup
 	pumps.Go(func() { pump(w.ns.Link(), near) })
 	pumps.Go(func() { pump(near, w.ns.Link()) })

@@ -231,7 +231,7 @@ const maxOwner = 1<<32 - 2
 // typeOf returns the type of file of a header's flag.
 func typeOf(flag byte) (uint16, error) {
 	switch flag {
-	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeLink:
+	case tar.TypeReg, 0, tar.TypeCont, tar.TypeLink: // 0 is what old archives have for TypeReg
 		return erofs.Regular, nil
 	case tar.TypeSymlink:
 		return erofs.Symlink, nil

@@ -30,9 +30,6 @@ const (
 	bootPatience = 60 * time.Second
 	// machinePatience is the same for a virtual machine: software emulation takes a minute.
 	machinePatience = 4 * time.Minute
-	// sinkPatience is how long the kernel inside waits for a full ring to be read before it ends the
-	// sandbox: longer than any pause of a disk that will come back.
-	sinkPatience = 20 * time.Second
 	// stopPatience is how long a supervisor that was asked to end waits for the program to.
 	stopPatience = 10 * time.Second
 	// maxControlMessage bounds one message of the control socket.

@@ -40,7 +40,6 @@ type supervisor struct {
 	collector *collector
 	door      *net.UnixListener
 	held      *heldStreams // of a pool's sandbox, until it is taken
-	book      *book        // of captured output
 	started   chan error   // what begin returned, once the gate was opened
 	cleanup   []func()     // in reverse, when the sandbox has ended
 

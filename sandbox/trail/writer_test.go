@@ -337,7 +337,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	if shown := fmt.Sprintf("%v %s %+v %#v %x", first, first, first, first, first); strings.Trim(shown,
-		"redacted ") != "" {
+		"redact ") != "" {
 		t.Errorf("a key shows as %q", shown)
 	}
 	public, err := ParseKey(first.Public().String())
