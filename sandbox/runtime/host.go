@@ -146,13 +146,24 @@ func (h *Host) begin(spec *Spec) (*Sandbox, []byte, error) {
 	return s, content, s.claim()
 }
 
-// undo removes what a start that failed left; its trail stays where something is in it.
+// undo removes what a start that failed left. A trail that was begun is ended, and stays.
 func (s *Sandbox) undo() {
 	if st, err := s.readState(); err == nil && st.Trail != "" {
-		_ = os.Remove(st.Trail)
+		s.endTrail(st.Trail)
 	}
 	if err := s.clear(); err != nil {
 		s.host.config.Log.Warn("remains of a failed start", "id", s.id, "error", err)
+	}
+}
+
+// endTrail ends what a supervisor that was killed while starting had begun.
+func (s *Sandbox) endTrail(dir string) {
+	if os.Remove(dir) == nil {
+		return // nothing was in it
+	}
+	s.sweep()
+	if err := s.recoverTrail(dir, "its start was given up"); err != nil {
+		s.host.config.Log.Warn("trail of a failed start", "id", s.id, "error", err)
 	}
 }
 

@@ -491,6 +491,38 @@ func TestSupervisorKilled(t *testing.T) {
 	}
 }
 
+// TestStartGivenUp cancels starts at every moment: nothing is left, and what trails there are have an
+// end.
+func TestStartGivenUp(t *testing.T) {
+	f := newFixture(t)
+	for patience := 5 * time.Millisecond; ; patience *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		s, err := f.host.Create(ctx, f.spec("say"), runtime.Stdio{})
+		cancel()
+		if err == nil {
+			if err := s.Remove(t.Context(), true); err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		if !errs.Is(err, errs.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	trails, err := filepath.Glob(filepath.Join(f.host.Root(), "trails", "*"))
+	if err != nil || len(trails) == 0 {
+		t.Fatalf("%v, %v", trails, err)
+	}
+	for _, dir := range trails {
+		if report := verified(t, dir); !report.Ended {
+			t.Errorf("%s: %+v", dir, report)
+		}
+		if spare, _ := filepath.Glob(dir + "/reserve*"); len(spare) > 0 {
+			t.Errorf("left %v", spare)
+		}
+	}
+}
+
 func TestRefusedSpecsLeaveNothing(t *testing.T) {
 	f := newFixture(t)
 	for field, change := range map[string]func(*runtime.Spec){
