@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"surety/base/ident"
 )
 
 // body is what a supervisor governs: a kernel on this machine (cell), or a virtual machine with one
@@ -26,6 +28,8 @@ type body interface {
 	signalProcess(handle int32, signal unix.Signal) error
 	processes() ([]ProcessInfo, error)
 	stats() (Stats, error)
+	// trace stamps following records with the id of the request being served.
+	trace(id ident.ID) error
 	// destroy removes what is left. Everything inside is dead, or dies of it.
 	destroy() error
 }

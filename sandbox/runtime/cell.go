@@ -21,6 +21,7 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"surety/base/errs"
+	"surety/base/ident"
 	words "surety/sandbox"
 	"surety/sandbox/kernel"
 	"surety/sandbox/ring"
@@ -290,6 +291,11 @@ func (c *cell) stats() (Stats, error) {
 		st.Sent += n.TxBytes
 	}
 	return st, nil
+}
+
+func (c *cell) trace(id ident.ID) error {
+	c.ring.SetTrace(id)
+	return nil
 }
 
 func (c *cell) destroy() error {

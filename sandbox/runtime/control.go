@@ -27,6 +27,7 @@ type request struct {
 	Process Process `json:"process"`
 	Dir     string  `json:"dir,omitempty"`
 	Leave   bool    `json:"leave,omitempty"`
+	Trace   string  `json:"trace,omitempty"`
 	Session string  `json:"session,omitempty"` // of exec, and of the signals to what it started
 }
 

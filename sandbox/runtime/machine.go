@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
+	"surety/base/ident"
 	"surety/sandbox/vm"
 )
 
@@ -147,5 +148,7 @@ func (m *machine) processes() (list []ProcessInfo, err error) {
 func (m *machine) stats() (st Stats, err error) {
 	return st, m.call(request{Op: "stats"}, &st)
 }
+
+func (m *machine) trace(id ident.ID) error { return m.vm.SetTrace(context.Background(), id) }
 
 func (m *machine) destroy() error { return m.vm.Close() }

@@ -285,12 +285,17 @@ func (s *Sandbox) askFor(ctx context.Context, op string, into any) error {
 }
 
 // SetTrace stamps following audit records with the id of the request being served: a store into
-// the memory shared with the kernel inside, without a call to anybody.
+// the memory shared with the kernel inside, without a call to anybody. A virtual machine's kernel
+// shares none, and is told.
 func (s *Sandbox) SetTrace(id ident.ID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shared == nil {
 		r, err := ring.Open(s.file(ringFile))
+		if errs.Is(err, errs.NotFound) {
+			_, err = s.ask(context.Background(), request{Op: "trace", Trace: id.String()})
+			return err
+		}
 		if err != nil {
 			return errs.Wrap(err, "sandbox %s: trace", s.id)
 		}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
+	"surety/base/ident"
 	words "surety/sandbox"
 )
 
@@ -72,6 +73,12 @@ func (v *supervisor) do(r *request, files []*os.File, conn *net.UnixConn) (answe
 		return v.exec(r, files, conn)
 	case "signal":
 		return answer{}, v.signal(r)
+	case "trace":
+		id, err := ident.Parse(r.Trace)
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{}, v.body.trace(id)
 	case "processes":
 		return v.processes()
 	case "stats":
