@@ -49,8 +49,9 @@ func traceCommand(env *Env) *cobra.Command {
 		Long: `Shows the application, the decision with its digests and reasons, the contract, the transfers and
 the guard's checks, each with its place in the evidence log and whether its proof holds. Under a
 decision that was scored in a sandbox stand its image, its policy, and the head of its audit trail
-with the place at which the log holds it; of such a sandbox's name, all the heads are shown. With -o json, one object {id, steps, tree_size,
-checkpoint}. For a proof to keep, see "surety evidence export".`,
+with the place at which the log holds it; of such a sandbox's name, all the heads are shown. With
+-o json, one object {id, steps, tree_size, checkpoint}. For a proof to keep, see "surety evidence
+export".`,
 		Example: `  surety trace 0196f0c2a5f07c0b9d6d1b8f2f0c9a11`,
 		Args:    exactArgs("ID"),
 	}

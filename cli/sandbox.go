@@ -185,7 +185,7 @@ its last records are saved and its end is written into its trail. With -o json a
 		g := newGrid(left("id"), left("status"), left("class"), left("policy"), left("up"),
 			left("command"))
 		for _, v := range views {
-			g.row(v.ID, v.Status, v.Class, v.Mode, ago(v.Started), strings.Join(v.Args, " "))
+			g.row(v.ID, v.Status, v.Class, v.Mode, v.up(), strings.Join(v.Args, " "))
 		}
 		return h.env.show(views, g.write)
 	})
@@ -206,6 +206,14 @@ type sandboxView struct {
 	ExitCode int            `json:"exit_code"`
 	Reason   string         `json:"reason,omitempty"`
 	Trail    string         `json:"trail"`
+}
+
+// up is how long the sandbox has run, or ran.
+func (v *sandboxView) up() string {
+	if v.Status == runtime.Stopped && !v.Started.IsZero() {
+		return v.Ended.Sub(v.Started).Truncate(time.Second).String()
+	}
+	return ago(v.Started)
 }
 
 func viewOf(id string, st *runtime.State) sandboxView {
@@ -247,12 +255,19 @@ and the spec as it was measured into the first audit record.`,
 			State sandboxView  `json:"state"`
 			Spec  runtime.Spec `json:"spec"`
 		}{view, st.Spec}
+		started, code := "-", "-"
+		if !view.Started.IsZero() {
+			started = ago(view.Started) + " ago"
+		}
+		if view.Status == runtime.Stopped {
+			code = strconv.Itoa(view.ExitCode)
+		}
 		return h.env.show(value, grouped(
 			pair{"name", view.ID}, pair{"status", view.Status}, pair{"class", view.Class},
 			pair{"command", strings.Join(view.Args, " ")}, pair{"image", orDash(view.Image)},
 			pair{"directory", orDash(st.Spec.Root.Dir)}, pair{"policy", view.Mode},
 			pair{"policy digest", view.Policy}, pair{"network", st.Spec.Network.Mode},
-			pair{"started", ago(view.Started) + " ago"}, pair{"exit code", view.ExitCode},
+			pair{"started", started}, pair{"exit code", code},
 			pair{"ended because", orDash(view.Reason)}, pair{"trail", view.Trail}))
 	})
 }

@@ -23,8 +23,9 @@ audit; a run of many events while the reader of the audit is stopped again and a
 must arrive; and the memory of idle sandboxes. runc and a stock runsc are measured in turns with it
 where they are found. The load average is shown: the figures hold for that load.
 
-Cases: ` + strings.Join(bench.SandboxCases(), ", ") + `. With -o json one object: Rows of {Case, Of, Unit,
-Median, Min, Rounds}, Notes and LoadAverage.`,
+Cases: ` + strings.Join(bench.SandboxCases(), ", ") + `.
+
+With -o json one object: Rows of {Case, Of, Unit, Median, Min, Rounds}, Notes and LoadAverage.`,
 		Example: `  surety bench sandbox
   surety bench sandbox --only cold,warm --rounds 51 --runsc /usr/local/bin/runsc`,
 		Args: noArgs,

@@ -53,7 +53,8 @@ func (p *publisher) publish(topic string, event proto.Message) {
 		p.log.Error("encode event", "topic", topic, "error", err)
 		return
 	}
-	e := &apitypes.Envelope{Timestamp: timestamppb.New(timeOf(p.clock.Now())), Namespace: p.namespace, Topic: topic,
+	e := &apitypes.Envelope{Timestamp: timestamppb.New(timeOf(p.clock.Now())),
+		Namespace: p.namespace, Topic: topic,
 		Event: &anypb.Any{TypeUrl: string(event.ProtoReflect().Descriptor().FullName()), Value: value}}
 	select {
 	case p.queue <- e:

@@ -119,7 +119,8 @@ func (s *Spec) checkNetwork() error {
 			s.Network.Mode)
 	}
 	if len(s.Network.Ports) > 0 && s.Network.Mode != "stack" {
-		return errs.New(errs.Invalid, "network.ports: network %q publishes none", s.Network.Mode)
+		return errs.New(errs.Invalid, "network.ports: network %q publishes none, stack does",
+			s.Network.Mode)
 	}
 	if len(s.Network.Ports) > maxPorts {
 		return errs.New(errs.TooLarge, "network.ports: %d of them, at most %d", len(s.Network.Ports),
