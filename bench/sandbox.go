@@ -77,6 +77,7 @@ func Sandbox(ctx context.Context, config SandboxConfig) (SandboxReport, error) {
 		return SandboxReport{}, err
 	}
 	b := &sandboxBench{config: config, host: host, clock: wallclock.System()}
+	defer b.leavePeers()
 	before := loadAverage()
 	for _, c := range []struct {
 		name string

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"surety/base/clock"
 	"surety/base/errs"
@@ -36,6 +37,13 @@ func (b *sandboxBench) peers() []*peer {
 		}
 	}
 	return list
+}
+
+// leavePeers takes away what stock runsc leaves mounted in its state directory.
+func (b *sandboxBench) leavePeers() {
+	for _, p := range b.peers() {
+		_ = syscall.Unmount(filepath.Join(p.state, "null-netns"), syscall.MNT_DETACH) // or is not there
+	}
 }
 
 // bundle writes a bundle that runs args from the root directory.
