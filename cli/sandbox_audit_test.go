@@ -196,6 +196,17 @@ func TestAuditMeansTheLatestTrail(t *testing.T) {
 			t.Errorf("%s: status %d, trail %q", name, out.status, verdict.Path)
 		}
 	}
+	// An operator takes old trails away: the later one is still meant.
+	if err := os.RemoveAll(filepath.Join(trails, "web")); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(t, nil, "sandbox", "audit", "verify", "web", "--root", root); out.status != 0 {
+		t.Errorf("web, of which the first trail is gone: status %d, %s", out.status, out.stderr)
+	}
+	want := "surety: no trail of other in " + trails + "\n"
+	if out := run(t, nil, "sandbox", "audit", "head", "other", "--root", root); out.stderr != want {
+		t.Errorf("got %q, want %q", out.stderr, want)
+	}
 }
 
 func TestAuditVerifyAndExport(t *testing.T) {
