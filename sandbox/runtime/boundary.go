@@ -107,7 +107,9 @@ func (v *supervisor) awaken(*order) error {
 	case err := <-failed:
 		return errs.Wrap(err, "sandbox %s: start", v.s.id)
 	case <-v.collector.broken:
-		return errs.New(errs.Internal, "sandbox %s: its audit broke before it was born", v.s.id)
+		v.end("its audit broke")
+		<-v.started // ends with the kernel; gVisor's state is its own until then
+		return errs.Wrap(v.collector.err, "sandbox %s: its audit broke before it was born", v.s.id)
 	}
 }
 

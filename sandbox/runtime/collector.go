@@ -14,6 +14,7 @@ type collector struct {
 	stop   context.CancelFunc
 	born   chan struct{} // closed when the birth record is in the trail
 	broken chan struct{} // closed when the trail can take no more
+	err    error         // why, once broken is closed
 	idle   chan struct{} // closed when draining has ended
 }
 
@@ -35,6 +36,7 @@ func openCollector(v *supervisor, dir string, from trail.Source) (*collector, er
 		if err := writer.Drain(ctx, from); err != nil {
 			v.log.Error("audit", "error", err)
 			v.end("audit: " + err.Error())
+			c.err = err
 			close(c.broken)
 		}
 	}()
