@@ -20,6 +20,9 @@ func Main() {
 		g.install()
 		g.watch()
 		register(g)
+		if err := useFilters(); err != nil {
+			panic(err) // the file is part of this program
+		}
 	}
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   "",
