@@ -165,7 +165,15 @@ func newSession() string {
 // Kill sends a signal to the program, or to every process inside.
 func (s *Sandbox) Kill(ctx context.Context, signal int, all bool) error {
 	_, err := s.ask(ctx, request{Op: "kill", Signal: signal, All: all})
-	return err
+	if !errs.Is(err, errs.Unavailable) {
+		return err
+	}
+	ending, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
+	if _, waitErr := s.Wait(ending); waitErr != nil {
+		return err
+	}
+	return nil // its supervisor ended with it before it could answer
 }
 
 // Pause stops every process inside until Resume.
