@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"path"
 	"strings"
 	"testing"
 )
@@ -42,7 +43,7 @@ func judgeFunc(t reporter, tr *tree, s source, info *types.Info, decl *ast.FuncD
 		return
 	}
 	blame := func(expr ast.Expr) {
-		if name, is := packageVar(info, expr); is {
+		if name, is := packageVar(info, expr); is && !borrowed[path.Dir(s.name)+"."+name] {
 			t.Errorf("%s: changes the package variable %s", tr.at(s, expr.Pos()), name)
 		}
 	}
@@ -93,12 +94,18 @@ func judgeVars(t reporter, tr *tree, s source, decl *ast.GenDecl) {
 	}
 	for _, spec := range decl.Specs {
 		value, ok := spec.(*ast.ValueSpec)
-		if !ok || len(value.Values) > 0 || embeds(decl, value) {
+		if !ok || len(value.Values) > 0 || embeds(decl, value) ||
+			borrowed[path.Dir(s.name)+"."+value.Names[0].Name] {
 			continue
 		}
 		t.Errorf("%s: the package variable %s has no value, and so is meant to change",
 			tr.at(s, value.Pos()), value.Names[0].Name)
 	}
+}
+
+// borrowed are variables of another module, linked to by a name that it does not export.
+var borrowed = map[string]bool{
+	"sandbox/kernel.compiledFilters": true, // decision 0030
 }
 
 func embeds(decl *ast.GenDecl, spec *ast.ValueSpec) bool {
