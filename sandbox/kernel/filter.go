@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"encoding/json"
+	"os"
 	_ "unsafe" // for go:linkname
 
 	"gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
@@ -34,8 +35,15 @@ type compiledFilter struct {
 	Offsets map[string][]int `json:"offsets"` // words that are set when it is installed, by variable
 }
 
-// useFilters hands the programs to gVisor. A configuration without one is compiled as it boots.
+// sentryPID is the kernel process's own pid: it is the first of its namespace. The programs name it.
+const sentryPID = 1
+
+// useFilters hands the programs to gVisor. A configuration without one is compiled as it boots, and
+// so is all of it where the process has another pid than the programs were compiled for.
 func useFilters() error {
+	if os.Getpid() != sentryPID {
+		return nil
+	}
 	var programs []compiledFilter
 	if err := json.Unmarshal(filters, &programs); err != nil {
 		return errs.As(errs.Corrupt, err, "kernel.filters")
