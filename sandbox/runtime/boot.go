@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"gvisor.dev/gvisor/runsc/config"
@@ -55,10 +56,45 @@ func (c *cell) compose(image string) error {
 		}
 	}
 	c.oci = out
+	if err := c.checkTargets(); err != nil {
+		return err
+	}
 	if image != "" && spec.Overlay == "disk" {
 		return c.showHostname()
 	}
 	return nil
+}
+
+// checkTargets refuses volumes that a directory of the host has no place for: the file server would
+// make the place, in the host's directory. Bundles are the caller's, who expects just that.
+func (c *cell) checkTargets() error {
+	has, err := c.rootHas()
+	if err != nil || c.spec.OCI != nil {
+		return err
+	}
+	for i, v := range c.spec.Volumes {
+		if !has(v.Target) {
+			return errs.New(errs.Invalid, "volumes[%d].target: %s is not in %s, which is not changed to "+
+				"make room", i, v.Target, c.spec.Root.Dir)
+		}
+	}
+	return nil
+}
+
+// rootHas returns what says whether a path is there to mount on: always in an image, whose places
+// are made outside of it.
+func (c *cell) rootHas() (func(path string) bool, error) {
+	if c.spec.Root.Dir == "" {
+		return func(string) bool { return true }, nil
+	}
+	root, err := os.OpenRoot(c.spec.Root.Dir)
+	if err != nil {
+		return nil, errs.As(errs.Invalid, err, "root.dir")
+	}
+	return func(path string) bool {
+		_, err := root.Stat(strings.TrimPrefix(path, "/"))
+		return err == nil
+	}, nil
 }
 
 // showHostname shows a file of the host inside: with one, the sandbox has a file server, which a root

@@ -380,6 +380,16 @@ func TestWritesStayInside(t *testing.T) {
 	shared := t.TempDir()
 	spec = f.spec("write", "/data/made", "kept")
 	spec.Volumes = []runtime.Volume{{Source: shared, Target: "/data"}}
+	_, err := f.host.Create(t.Context(), spec, runtime.Stdio{})
+	if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "volumes[0].target") {
+		t.Errorf("a volume without a place in a directory: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(f.root, "data")); !os.IsNotExist(err) {
+		t.Errorf("a place was made in the host's directory: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(f.root, "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if out, st := f.run(spec, ""); st.ExitCode != 0 {
 		t.Fatalf("volume: %s", out)
 	}

@@ -94,12 +94,19 @@ func nameFiles(c *cell) error {
 	if c.spec.OCI != nil {
 		return nil
 	}
+	has, err := c.rootHas()
+	if err != nil {
+		return err
+	}
 	a := egress.DefaultAddresses()
 	for _, f := range [...]struct{ name, content string }{
 		{"resolv.conf", "nameserver " + a.Gateway4.String() + "\n"},
 		{"hosts", "127.0.0.1 localhost\n::1 localhost\n" + a.Sandbox4.String() + " " +
 			c.spec.Hostname + "\n" + a.Host4.String() + " " + egress.HostName + "\n"},
 	} {
+		if !has("/etc/" + f.name) {
+			continue // a directory of the host is not changed for it
+		}
 		path := c.file(f.name)
 		if err := os.WriteFile(path, []byte(f.content), 0o644); err != nil {
 			return errs.Wrap(err, "sandbox %s", c.id)
