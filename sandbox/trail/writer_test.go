@@ -362,10 +362,10 @@ func TestKeys(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("ed25519:12\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("ed25519:c0ffee\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadKey(path); !errs.Is(err, errs.Corrupt) || strings.Contains(err.Error(), "12") {
+	if _, err := LoadKey(path); !errs.Is(err, errs.Corrupt) || strings.Contains(err.Error(), "c0ffee") {
 		t.Errorf("half a key: %v", err)
 	}
 }
