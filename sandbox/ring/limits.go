@@ -26,9 +26,11 @@ const (
 	// the disk, small enough to stay in the cache of a core. It holds many frames.
 	batchBytes = 256 << 10
 	// napTime and naps are how a reader waits while records may come any moment: that often it
-	// looks again by itself, and no writer needs a system call to wake it. Then it sleeps.
-	napTime = time.Millisecond
-	naps    = 16
+	// looks again by itself, and no writer needs a system call to wake it. Then it sleeps. Each look
+	// takes a core from the program and the kernel inside, which hand each call to one another
+	// between two, so they are few.
+	napTime = 10 * time.Millisecond
+	naps    = 4
 	// seqlockTries is how often a reader of a word group tries again while it is being written; a
 	// writer that died half-way leaves it unreadable, which then counts as empty.
 	seqlockTries = 1000
