@@ -58,6 +58,7 @@ func TestReadBundleRefuses(t *testing.T) {
 	for field, change := range map[string]func(object){
 		"sparkle":                 in("", "sparkle", 1),
 		"process: missing":        in("", "process", nil),
+		"ociVersion":              in("", "ociVersion", "9.0.0"),
 		"process.args":            in("process", "args", []string{}),
 		"process.cwd":             in("process", "cwd", "here"),
 		"process.commandLine":     in("process", "commandLine", "x"),

@@ -34,6 +34,8 @@ var harmlessSysctls = [...]string{"net.ipv4.ip_unprivileged_port_start",
 // policy decides about the calls of the one it does meet).
 func checkBundle(s *specs.Spec) error {
 	switch {
+	case s.Version != "" && !strings.HasPrefix(s.Version, "1."):
+		return errs.New(errs.Invalid, "ociVersion: %q is not of version 1", s.Version)
 	case s.Process == nil:
 		return missing("process")
 	case len(s.Process.Args) == 0:
