@@ -39,10 +39,11 @@ func benchLending(env *Env) *cobra.Command {
 		Use:   "lending",
 		Short: "Send loan applications at an even rate and measure the answers",
 		Long: `Starts a node of its own in a temporary directory, unless --address names one, and sends it
-synthetic applications over HTTP at an even rate, whether it keeps up or not. Shows how long
-decisions took by the node's own clock, and how long it took from the instant an application was
-due to its answer, which for an approval is money in the account. With -o json, one object with
-durations in nanoseconds.`,
+synthetic applications over HTTP at an even rate, whether it keeps up or not. One goes ahead and is
+not counted: it waits for what a node does after it is ready, such as starting the scorer's sandbox.
+Shows how long decisions took by the node's own clock, and how long it took from the instant an
+application was due to its answer, which for an approval is money in the account. With -o json, one
+object with durations in nanoseconds.`,
 		Example: `  surety bench lending --rate 200 --duration 60s
   surety bench lending --rate 50 --address 127.0.0.1:7310`,
 		Args: noArgs,
