@@ -138,8 +138,7 @@ func (c *cell) ignite(birth words.Birth, console string) error {
 	if err != nil {
 		return err
 	}
-	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: libraryWriter{c.log}}})
-	log.SetLevel(log.Warning)
+	routeLibraryLog(c.log)
 	c.container, err = container.New(c.conf, container.Args{ID: c.id, Spec: c.oci,
 		BundleDir: c.file(bundleDir), Attached: true, ConsoleSocket: console})
 	return errs.As(errs.Internal, err, "sandbox %s: boot", c.id)
@@ -307,6 +306,13 @@ func (c *cell) destroy() error {
 
 // close lets go of the ring; its file stays.
 func (c *cell) close() { _ = c.ring.Close() }
+
+// routeLibraryLog sends gVisor's log lines, warnings and worse, to ours: by itself it writes them to
+// standard error, which is the program's.
+func routeLibraryLog(to *slog.Logger) {
+	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: libraryWriter{to}}})
+	log.SetLevel(log.Warning)
+}
 
 // libraryWriter turns gVisor's own log lines into ours.
 type libraryWriter struct{ log *slog.Logger }

@@ -62,6 +62,7 @@ const exitKilled = 128 + int(unix.SIGKILL)
 
 // sweep removes what the kernel left on the host outside the instance directory.
 func (s *Sandbox) sweep() {
+	routeLibraryLog(s.host.config.Log)
 	root := s.file(gvisorDir)
 	ids, err := container.List(root)
 	if err != nil {
