@@ -38,9 +38,12 @@ func TestSandboxKilled(t *testing.T) {
 		starting.Wait()
 		all := c.must("list", "--all", "-o", "json")
 		if strings.Contains(all, name) {
-			if !strings.Contains(all, `"stopped"`) {
-				t.Errorf("round %d, killed after %s: %s", round, wait, all)
-			}
+			// A process that was killed takes its time to die.
+			until(t, commandLimit, fmt.Sprintf("round %d, killed after %s: stopped", round, wait),
+				func() (bool, string) {
+					all := c.must("list", "--all", "-o", "json")
+					return strings.Contains(all, `"stopped"`), all
+				})
 			c.verified(name)
 			c.recorded(name, "final")
 			c.must("remove", name)
