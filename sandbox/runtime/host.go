@@ -11,6 +11,8 @@ import (
 	"sort"
 	"time"
 
+	"gvisor.dev/gvisor/runsc/config"
+
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sys/wallclock"
@@ -129,10 +131,17 @@ func (h *Host) Create(ctx context.Context, spec Spec, io Stdio) (*Sandbox, error
 	return s, nil
 }
 
+// Possible reports whether this program can start sandboxes at all: it is linked statically.
+func Possible() bool { return !config.CgoEnabled }
+
 // begin checks a spec and takes its id.
 func (h *Host) begin(spec *Spec) (*Sandbox, []byte, error) {
 	if err := spec.Check(); err != nil {
 		return nil, nil, err
+	}
+	if !Possible() {
+		return nil, nil, errs.New(errs.Unavailable, "sandbox %s: the kernel inside starts where no library "+
+			"is: this program has to be built with CGO_ENABLED=0", spec.ID)
 	}
 	content, err := json.MarshalIndent(spec, "", "  ")
 	if err != nil {

@@ -1,8 +1,11 @@
 package runtime
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/container"
@@ -42,6 +45,7 @@ func (s *Sandbox) recover() error {
 			return err
 		}
 	}
+	s.outlast(st.Kernel)
 	s.sweep()
 	st.Status, st.ExitCode, st.Ended, st.Reason = Stopped, exitKilled, s.host.now(), reason
 	st.Supervisor, st.Kernel = 0, 0
@@ -59,6 +63,18 @@ func (s *Sandbox) recoverTrail(dir, reason string) error {
 
 // exitKilled is the exit status of what was killed by SIGKILL.
 const exitKilled = 128 + int(unix.SIGKILL)
+
+// outlast waits until a kernel process that dies with its supervisor is gone: it holds its cgroups.
+func (s *Sandbox) outlast(pid int) {
+	const pace = 5 * time.Millisecond
+	for began := s.host.now(); pid > 0 && s.host.now().Sub(began) < stopPatience; {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !bytes.Contains(line, []byte(s.dir)) {
+			return // gone, or somebody else's by now
+		}
+		<-s.host.after(pace).C()
+	}
+}
 
 // sweep removes what the kernel left on the host outside the instance directory.
 func (s *Sandbox) sweep() {

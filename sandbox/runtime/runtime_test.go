@@ -111,6 +111,9 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	if !runtime.Possible() {
+		t.Skip("sandboxes need a static program: CGO_ENABLED=0, as the Makefile has it")
+	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -259,8 +262,8 @@ func TestRun(t *testing.T) {
 
 // TestRootless runs the tests that need no root again as nobody.
 func TestRootless(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("this is that run")
+	if os.Geteuid() != 0 || !runtime.Possible() {
+		t.Skip("this is that run, or a program that is not static")
 	}
 	dir, err := os.MkdirTemp("", "rootless")
 	if err != nil {

@@ -168,6 +168,8 @@ func (v *supervisor) checkpoint(r *request) error {
 		v.reason = "checkpointed"
 		v.mu.Unlock()
 	}
+	v.saving.Lock() // the end of the sandbox waits for the record of it
+	defer v.saving.Unlock()
 	if err := v.body.checkpoint(r.Dir, r.Leave); err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ type supervisor struct {
 	started   chan error   // what begin returned, once the gate was opened
 	cleanup   []func()     // in reverse, when the sandbox has ended
 
+	saving   sync.Mutex // held while a snapshot is taken and recorded
 	mu       sync.Mutex
 	sessions map[string]int32 // pids of what exec started
 	state    State
@@ -201,6 +202,8 @@ func (v *supervisor) listen(*order) error {
 // record is in the trail, then the state says stopped, then the lock is let go.
 func (v *supervisor) finish() (int, error) {
 	code, reason := v.outlast()
+	v.saving.Lock()
+	v.saving.Unlock()
 	v.mu.Lock()
 	if v.reason != "" {
 		reason = v.reason
