@@ -202,14 +202,12 @@ func (v *supervisor) listen(*order) error {
 // record is in the trail, then the state says stopped, then the lock is let go.
 func (v *supervisor) finish() (int, error) {
 	code, reason := v.outlast()
-	v.saving.Lock()
-	v.saving.Unlock()
 	v.mu.Lock()
 	if v.reason != "" {
 		reason = v.reason
 	}
 	v.mu.Unlock()
-	if err := v.collector.finish(reason, code); err != nil {
+	if err := v.closeTrail(reason, code); err != nil {
 		v.log.Error("close the trail", "error", err)
 		reason = fmt.Sprintf("%s; and its trail could not be closed: %v", reason, err)
 	}
@@ -221,6 +219,13 @@ func (v *supervisor) finish() (int, error) {
 	})
 	close(v.ended)
 	return code, nil
+}
+
+// closeTrail writes the last record, behind that of a snapshot which is just being taken.
+func (v *supervisor) closeTrail(reason string, code int) error {
+	v.saving.Lock()
+	defer v.saving.Unlock()
+	return v.collector.finish(reason, code)
 }
 
 // outlast waits for the program's end, or for the kernel's where the program never began.
