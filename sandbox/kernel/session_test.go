@@ -58,14 +58,14 @@ func TestSessionIsRefusedByTheExecPolicy(t *testing.T) {
 			t.Errorf("%s: session ended with %v, want SIGKILL", path, status)
 		}
 	}
+	b.session("/probe", "open /tmp/go c")
+	b.finish()
 	if strings.Contains(b.output(), "never") {
 		t.Errorf("the refused session ran: %q", b.output())
 	}
 	if !strings.Contains(ofKind(b.all(), sandbox.KindExec), "refuse \"/other\"") {
 		t.Errorf("no refusal in %v", kinds(b.all()))
 	}
-	b.session("/probe", "open /tmp/go c")
-	b.finish()
 }
 
 func TestFullLevelRecordsEveryCall(t *testing.T) {
