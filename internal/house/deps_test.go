@@ -114,18 +114,38 @@ var lattice = [...]row{
 	{"sandbox/oci", adapter, "base/... sys/... sandbox/..."},
 	{"sandbox/escape", adapter, "base/... sys/... sandbox"},
 
+	// An enclave runs in a sandbox of this host: launch is that library's user (decision 0031).
+	{"enclave", core, "base/..."},
+	{"enclave/layer", adapter, "base/... sys/... enclave"},
+	{"enclave/pack", adapter, "base/... sys/... enclave enclave/layer sandbox/image sandbox/image/erofs"},
+	{"enclave/attest", adapter, "base/... sys/... enclave enclave/attest/..."},
+	{"enclave/attest/sev", adapter, "base/... sys/... enclave"},
+	{"enclave/attest/tdx", adapter, "base/... sys/... enclave"},
+	{"enclave/attest/tpm", adapter, "base/... sys/... enclave"},
+	{"enclave/client", adapter, "base/... sys/... enclave enclave/attest"},
+	{"enclave/broker", adapter, "base/... sys/... api/... enclave enclave/attest enclave/client evidence " +
+		"evidence/client rdb/embed"},
+	{"enclave/channel", adapter, "base/... sys/... enclave enclave/attest"},
+	{"enclave/state", adapter, "base/... sys/... enclave enclave/client"},
+	{"enclave/launch", adapter, "base/... sys/... enclave/... sandbox sandbox/runtime sandbox/image " +
+		"sandbox/policyfile"},
+	{"enclave/psi", adapter, "base/... sys/..."},
+	{"enclave/shares", adapter, "base/... sys/... enclave/psi"},
+	{"lending/joint", adapter, "base/... sys/... lending/score/... enclave enclave/psi enclave/shares"},
+
 	{"rdb/embed", adapter, "base/... sys/..."},
 
 	{"console", top, "base/..."},
 	{"bench", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
-		"sandbox/..."},
+		"sandbox/... enclave/..."},
 	{"node", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... rdb/... " +
-		"sandbox/... console"},
+		"sandbox/... enclave/... console"},
 	{"cli", top, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
-		"sandbox/... node bench"},
-	{"cmd/surety", top, "cli lending/scorer sandbox/escape sandbox/kernel sandbox/oci sandbox/runtime sandbox/vm"},
+		"sandbox/... enclave/... node bench"},
+	{"cmd/surety", top, "cli lending/scorer lending/joint enclave/... sandbox/escape sandbox/kernel " +
+		"sandbox/oci sandbox/runtime sandbox/vm"},
 	{"e2e", tests, "base/... sys/... api/... ledger/... guard/... lending/... evidence/... " +
-		"sandbox/... cli node"},
+		"sandbox/... enclave/... cli node"},
 	{"internal/house", tests, ""},
 }
 

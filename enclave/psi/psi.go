@@ -1,0 +1,3 @@
+// Package psi finds what two parties have in common without either showing the rest: private set
+// intersection by Diffie-Hellman.
+package psi
