@@ -11,7 +11,7 @@ type shelf struct {
 // shelves say under which heading help shows a command.
 var shelves = [...]shelf{
 	{"Run:", []string{"up", "doctor", "bench"}},
-	{"Work:", []string{"lend", "ledger", "guard", "evidence", "sandbox", "trace"}},
+	{"Work:", []string{"lend", "ledger", "guard", "evidence", "sandbox", "enclave", "trace"}},
 	{"Manage:", []string{"access", "config"}},
 	{"About:", []string{"help", "completion", "version"}},
 }

@@ -13,6 +13,7 @@ func table(env *Env) []*cobra.Command {
 		guardCommand(env),
 		evidenceCommand(env),
 		sandboxCommand(env),
+		enclaveCommand(env),
 		benchCommand(env),
 		accessCommand(env),
 		configCommand(env),

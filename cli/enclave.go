@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// enclaveCommand is the group that packs programs, proves what runs, and releases secrets to it.
+func enclaveCommand(env *Env) *cobra.Command {
+	return part(&cobra.Command{
+		Use:   "enclave",
+		Short: "Pack, measure, encrypt, attest and run programs whose data nobody else may read",
+		Long: `An enclave is a program with everything that decides how it behaves, measured: its files, its
+command, its policy, and the ciphertext of its secrets. To run, it shows evidence of what it is to
+whoever keeps its keys, and only then are its secrets opened, in memory.
+
+On a machine without AMD SEV-SNP, Intel TDX or a TPM the evidence is simulated: it is marked so in
+every token, log and answer, and no policy for hardware takes it.`,
+		Example: `  surety enclave new credit --command /bin/score && surety enclave add credit ./score
+  surety enclave build credit
+  surety enclave run credit`,
+	},
+	)
+}
+
+// enclaveRootFlag adds --root.
+func enclaveRootFlag(env *Env, flags *pflag.FlagSet, into *string) {
+	fallback := env.Getenv("SURETY_ENCLAVE_ROOT")
+	if fallback == "" {
+		data := env.Getenv("SURETY_DATA_DIR")
+		if data == "" {
+			data = defaultDataDir
+		}
+		fallback = filepath.Join(data, "enclave")
+	}
+	flags.StringVar(into, "root", fallback, "directory of running enclaves, sealed states, the local "+
+		"broker and the simulation's keys (SURETY_ENCLAVE_ROOT)")
+}
