@@ -164,6 +164,217 @@ func (x *AuditHead) GetWouldRefuse() uint64 {
 	return 0
 }
 
+// Enclave says in which enclave a decision's scores were computed, and what it had shown to whom
+// before its models were released to it.
+type Enclave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tee           string                 `protobuf:"bytes,1,opt,name=tee,proto3" json:"tee,omitempty"`                 // "sim", "snp", "tdx" or "tpm"
+	Guarantee     string                 `protobuf:"bytes,2,opt,name=guarantee,proto3" json:"guarantee,omitempty"`     // "simulated" or "hardware"
+	Measurement   string                 `protobuf:"bytes,3,opt,name=measurement,proto3" json:"measurement,omitempty"` // of its manifest, sha384:hex
+	Signer        string                 `protobuf:"bytes,4,opt,name=signer,proto3" json:"signer,omitempty"`           // SHA-256 of the signer's public key, hex
+	Product       string                 `protobuf:"bytes,5,opt,name=product,proto3" json:"product,omitempty"`
+	Svn           uint64                 `protobuf:"varint,6,opt,name=svn,proto3" json:"svn,omitempty"`
+	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`                                   // of the appraisal, as ear.status
+	Policy        string                 `protobuf:"bytes,8,opt,name=policy,proto3" json:"policy,omitempty"`                                   // name of the release policy
+	Appraisal     string                 `protobuf:"bytes,9,opt,name=appraisal,proto3" json:"appraisal,omitempty"`                             // id of the token
+	Verifier      string                 `protobuf:"bytes,10,opt,name=verifier,proto3" json:"verifier,omitempty"`                              // who issued it
+	StartedIndex  uint64                 `protobuf:"varint,11,opt,name=started_index,json=startedIndex,proto3" json:"started_index,omitempty"` // log record of its start
+	Released      []*Released            `protobuf:"bytes,12,rep,name=released,proto3" json:"released,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Enclave) Reset() {
+	*x = Enclave{}
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Enclave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Enclave) ProtoMessage() {}
+
+func (x *Enclave) ProtoReflect() protoreflect.Message {
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Enclave.ProtoReflect.Descriptor instead.
+func (*Enclave) Descriptor() ([]byte, []int) {
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Enclave) GetTee() string {
+	if x != nil {
+		return x.Tee
+	}
+	return ""
+}
+
+func (x *Enclave) GetGuarantee() string {
+	if x != nil {
+		return x.Guarantee
+	}
+	return ""
+}
+
+func (x *Enclave) GetMeasurement() string {
+	if x != nil {
+		return x.Measurement
+	}
+	return ""
+}
+
+func (x *Enclave) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *Enclave) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *Enclave) GetSvn() uint64 {
+	if x != nil {
+		return x.Svn
+	}
+	return 0
+}
+
+func (x *Enclave) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Enclave) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Enclave) GetAppraisal() string {
+	if x != nil {
+		return x.Appraisal
+	}
+	return ""
+}
+
+func (x *Enclave) GetVerifier() string {
+	if x != nil {
+		return x.Verifier
+	}
+	return ""
+}
+
+func (x *Enclave) GetStartedIndex() uint64 {
+	if x != nil {
+		return x.StartedIndex
+	}
+	return 0
+}
+
+func (x *Enclave) GetReleased() []*Released {
+	if x != nil {
+		return x.Released
+	}
+	return nil
+}
+
+// Released is a secret that a broker gave to an enclave.
+type Released struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Broker        string                 `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	Resource      string                 `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	Record        string                 `protobuf:"bytes,3,opt,name=record,proto3" json:"record,omitempty"`  // id of the broker's record
+	Logged        bool                   `protobuf:"varint,4,opt,name=logged,proto3" json:"logged,omitempty"` // the log holds that record, at index
+	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Released) Reset() {
+	*x = Released{}
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Released) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Released) ProtoMessage() {}
+
+func (x *Released) ProtoReflect() protoreflect.Message {
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Released.ProtoReflect.Descriptor instead.
+func (*Released) Descriptor() ([]byte, []int) {
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Released) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *Released) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *Released) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
+func (x *Released) GetLogged() bool {
+	if x != nil {
+		return x.Logged
+	}
+	return false
+}
+
+func (x *Released) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // in the log
@@ -172,17 +383,18 @@ type Step struct {
 	At            string                 `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
 	Trace         string                 `protobuf:"bytes,5,opt,name=trace,proto3" json:"trace,omitempty"`
 	Digest        string                 `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
-	Payload       string                 `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"` // JSON, or empty where sealed or erased
-	Note          string                 `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"`       // "sealed", "erased at ..."
-	Proved        bool                   `protobuf:"varint,9,opt,name=proved,proto3" json:"proved,omitempty"`  // inclusion checked against the current checkpoint
-	Audit         *AuditHead             `protobuf:"bytes,10,opt,name=audit,proto3" json:"audit,omitempty"`    // of a decision whose scores a sandbox computed
+	Payload       string                 `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"`  // JSON, or empty where sealed or erased
+	Note          string                 `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"`        // "sealed", "erased at ..."
+	Proved        bool                   `protobuf:"varint,9,opt,name=proved,proto3" json:"proved,omitempty"`   // inclusion checked against the current checkpoint
+	Audit         *AuditHead             `protobuf:"bytes,10,opt,name=audit,proto3" json:"audit,omitempty"`     // of a decision whose scores a sandbox computed
+	Enclave       *Enclave               `protobuf:"bytes,11,opt,name=enclave,proto3" json:"enclave,omitempty"` // of one whose sandbox was an enclave
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -194,7 +406,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[1]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -207,7 +419,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{1}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Step) GetIndex() uint64 {
@@ -280,6 +492,13 @@ func (x *Step) GetAudit() *AuditHead {
 	return nil
 }
 
+func (x *Step) GetEnclave() *Enclave {
+	if x != nil {
+		return x.Enclave
+	}
+	return nil
+}
+
 type TraceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -289,7 +508,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +520,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[2]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +533,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{2}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TraceRequest) GetId() string {
@@ -336,7 +555,7 @@ type TraceResponse struct {
 
 func (x *TraceResponse) Reset() {
 	*x = TraceResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +567,7 @@ func (x *TraceResponse) String() string {
 func (*TraceResponse) ProtoMessage() {}
 
 func (x *TraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[3]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +580,7 @@ func (x *TraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceResponse.ProtoReflect.Descriptor instead.
 func (*TraceResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{3}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TraceResponse) GetId() string {
@@ -401,7 +620,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +632,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[4]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +645,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{4}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ExportRequest) GetIds() []string {
@@ -445,7 +664,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +676,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[5]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +689,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{5}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExportResponse) GetBundle() []byte {
@@ -488,7 +707,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +719,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[6]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +732,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{6}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{8}
 }
 
 type CheckpointResponse struct {
@@ -527,7 +746,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +758,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[7]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +771,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{7}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CheckpointResponse) GetCheckpoint() string {
@@ -586,7 +805,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +817,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[8]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +830,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{8}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EraseRequest) GetSubject() string {
@@ -637,7 +856,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[9]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +868,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_evidence_v1_evidence_proto_msgTypes[9]
+	mi := &file_api_evidence_v1_evidence_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +881,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{9}
+	return file_api_evidence_v1_evidence_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EraseResponse) GetErasedAt() string {
@@ -692,7 +911,27 @@ const file_api_evidence_v1_evidence_proto_rawDesc = "" +
 	" \x01(\tR\x04head\x12\x14\n" +
 	"\x05index\x18\v \x01(\x04R\x05index\x12\x18\n" +
 	"\arefused\x18\f \x01(\x04R\arefused\x12!\n" +
-	"\fwould_refuse\x18\r \x01(\x04R\vwouldRefuse\"\xfd\x01\n" +
+	"\fwould_refuse\x18\r \x01(\x04R\vwouldRefuse\"\xe8\x02\n" +
+	"\aEnclave\x12\x10\n" +
+	"\x03tee\x18\x01 \x01(\tR\x03tee\x12\x1c\n" +
+	"\tguarantee\x18\x02 \x01(\tR\tguarantee\x12 \n" +
+	"\vmeasurement\x18\x03 \x01(\tR\vmeasurement\x12\x16\n" +
+	"\x06signer\x18\x04 \x01(\tR\x06signer\x12\x18\n" +
+	"\aproduct\x18\x05 \x01(\tR\aproduct\x12\x10\n" +
+	"\x03svn\x18\x06 \x01(\x04R\x03svn\x12\x16\n" +
+	"\x06status\x18\a \x01(\tR\x06status\x12\x16\n" +
+	"\x06policy\x18\b \x01(\tR\x06policy\x12\x1c\n" +
+	"\tappraisal\x18\t \x01(\tR\tappraisal\x12\x1a\n" +
+	"\bverifier\x18\n" +
+	" \x01(\tR\bverifier\x12#\n" +
+	"\rstarted_index\x18\v \x01(\x04R\fstartedIndex\x128\n" +
+	"\breleased\x18\f \x03(\v2\x1c.surety.evidence.v1.ReleasedR\breleased\"\x84\x01\n" +
+	"\bReleased\x12\x16\n" +
+	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\x12\x16\n" +
+	"\x06record\x18\x03 \x01(\tR\x06record\x12\x16\n" +
+	"\x06logged\x18\x04 \x01(\bR\x06logged\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\"\xb4\x02\n" +
 	"\x04Step\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\tR\x04part\x12\x12\n" +
@@ -704,7 +943,8 @@ const file_api_evidence_v1_evidence_proto_rawDesc = "" +
 	"\x04note\x18\b \x01(\tR\x04note\x12\x16\n" +
 	"\x06proved\x18\t \x01(\bR\x06proved\x123\n" +
 	"\x05audit\x18\n" +
-	" \x01(\v2\x1d.surety.evidence.v1.AuditHeadR\x05audit\"\x1e\n" +
+	" \x01(\v2\x1d.surety.evidence.v1.AuditHeadR\x05audit\x125\n" +
+	"\aenclave\x18\v \x01(\v2\x1b.surety.evidence.v1.EnclaveR\aenclave\"\x1e\n" +
 	"\fTraceRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8c\x01\n" +
 	"\rTraceResponse\x12\x0e\n" +
@@ -749,35 +989,39 @@ func file_api_evidence_v1_evidence_proto_rawDescGZIP() []byte {
 	return file_api_evidence_v1_evidence_proto_rawDescData
 }
 
-var file_api_evidence_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_api_evidence_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_api_evidence_v1_evidence_proto_goTypes = []any{
 	(*AuditHead)(nil),          // 0: surety.evidence.v1.AuditHead
-	(*Step)(nil),               // 1: surety.evidence.v1.Step
-	(*TraceRequest)(nil),       // 2: surety.evidence.v1.TraceRequest
-	(*TraceResponse)(nil),      // 3: surety.evidence.v1.TraceResponse
-	(*ExportRequest)(nil),      // 4: surety.evidence.v1.ExportRequest
-	(*ExportResponse)(nil),     // 5: surety.evidence.v1.ExportResponse
-	(*CheckpointRequest)(nil),  // 6: surety.evidence.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 7: surety.evidence.v1.CheckpointResponse
-	(*EraseRequest)(nil),       // 8: surety.evidence.v1.EraseRequest
-	(*EraseResponse)(nil),      // 9: surety.evidence.v1.EraseResponse
+	(*Enclave)(nil),            // 1: surety.evidence.v1.Enclave
+	(*Released)(nil),           // 2: surety.evidence.v1.Released
+	(*Step)(nil),               // 3: surety.evidence.v1.Step
+	(*TraceRequest)(nil),       // 4: surety.evidence.v1.TraceRequest
+	(*TraceResponse)(nil),      // 5: surety.evidence.v1.TraceResponse
+	(*ExportRequest)(nil),      // 6: surety.evidence.v1.ExportRequest
+	(*ExportResponse)(nil),     // 7: surety.evidence.v1.ExportResponse
+	(*CheckpointRequest)(nil),  // 8: surety.evidence.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 9: surety.evidence.v1.CheckpointResponse
+	(*EraseRequest)(nil),       // 10: surety.evidence.v1.EraseRequest
+	(*EraseResponse)(nil),      // 11: surety.evidence.v1.EraseResponse
 }
 var file_api_evidence_v1_evidence_proto_depIdxs = []int32{
-	0, // 0: surety.evidence.v1.Step.audit:type_name -> surety.evidence.v1.AuditHead
-	1, // 1: surety.evidence.v1.TraceResponse.steps:type_name -> surety.evidence.v1.Step
-	2, // 2: surety.evidence.v1.EvidenceService.Trace:input_type -> surety.evidence.v1.TraceRequest
-	4, // 3: surety.evidence.v1.EvidenceService.Export:input_type -> surety.evidence.v1.ExportRequest
-	6, // 4: surety.evidence.v1.EvidenceService.Checkpoint:input_type -> surety.evidence.v1.CheckpointRequest
-	8, // 5: surety.evidence.v1.EvidenceService.Erase:input_type -> surety.evidence.v1.EraseRequest
-	3, // 6: surety.evidence.v1.EvidenceService.Trace:output_type -> surety.evidence.v1.TraceResponse
-	5, // 7: surety.evidence.v1.EvidenceService.Export:output_type -> surety.evidence.v1.ExportResponse
-	7, // 8: surety.evidence.v1.EvidenceService.Checkpoint:output_type -> surety.evidence.v1.CheckpointResponse
-	9, // 9: surety.evidence.v1.EvidenceService.Erase:output_type -> surety.evidence.v1.EraseResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2,  // 0: surety.evidence.v1.Enclave.released:type_name -> surety.evidence.v1.Released
+	0,  // 1: surety.evidence.v1.Step.audit:type_name -> surety.evidence.v1.AuditHead
+	1,  // 2: surety.evidence.v1.Step.enclave:type_name -> surety.evidence.v1.Enclave
+	3,  // 3: surety.evidence.v1.TraceResponse.steps:type_name -> surety.evidence.v1.Step
+	4,  // 4: surety.evidence.v1.EvidenceService.Trace:input_type -> surety.evidence.v1.TraceRequest
+	6,  // 5: surety.evidence.v1.EvidenceService.Export:input_type -> surety.evidence.v1.ExportRequest
+	8,  // 6: surety.evidence.v1.EvidenceService.Checkpoint:input_type -> surety.evidence.v1.CheckpointRequest
+	10, // 7: surety.evidence.v1.EvidenceService.Erase:input_type -> surety.evidence.v1.EraseRequest
+	5,  // 8: surety.evidence.v1.EvidenceService.Trace:output_type -> surety.evidence.v1.TraceResponse
+	7,  // 9: surety.evidence.v1.EvidenceService.Export:output_type -> surety.evidence.v1.ExportResponse
+	9,  // 10: surety.evidence.v1.EvidenceService.Checkpoint:output_type -> surety.evidence.v1.CheckpointResponse
+	11, // 11: surety.evidence.v1.EvidenceService.Erase:output_type -> surety.evidence.v1.EraseResponse
+	8,  // [8:12] is the sub-list for method output_type
+	4,  // [4:8] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_api_evidence_v1_evidence_proto_init() }
@@ -791,7 +1035,7 @@ func file_api_evidence_v1_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_evidence_v1_evidence_proto_rawDesc), len(file_api_evidence_v1_evidence_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -145,6 +145,7 @@ type Sandbox struct {
 	AnchoredIndex    uint64                 `protobuf:"varint,17,opt,name=anchored_index,json=anchoredIndex,proto3" json:"anchored_index,omitempty"`             // of that log record; meaningful where anchored_seq is not 0
 	HeadAgeMillis    int64                  `protobuf:"varint,18,opt,name=head_age_millis,json=headAgeMillis,proto3" json:"head_age_millis,omitempty"`           // since the head was last read; -1 where it never was
 	Restarts         uint64                 `protobuf:"varint,19,opt,name=restarts,proto3" json:"restarts,omitempty"`                                            // since the node's start
+	Enclave          *Enclave               `protobuf:"bytes,20,opt,name=enclave,proto3" json:"enclave,omitempty"`                                               // absent where the sandbox is none
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -312,6 +313,138 @@ func (x *Sandbox) GetRestarts() uint64 {
 	return 0
 }
 
+func (x *Sandbox) GetEnclave() *Enclave {
+	if x != nil {
+		return x.Enclave
+	}
+	return nil
+}
+
+// Enclave is what a sandbox has shown of itself to get its secrets.
+type Enclave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tee           string                 `protobuf:"bytes,1,opt,name=tee,proto3" json:"tee,omitempty"`                 // "sim", "snp", "tdx" or "tpm"
+	Guarantee     string                 `protobuf:"bytes,2,opt,name=guarantee,proto3" json:"guarantee,omitempty"`     // "simulated" or "hardware"
+	Measurement   string                 `protobuf:"bytes,3,opt,name=measurement,proto3" json:"measurement,omitempty"` // of its manifest, sha384:hex
+	Signer        string                 `protobuf:"bytes,4,opt,name=signer,proto3" json:"signer,omitempty"`           // SHA-256 of the signer's public key, hex
+	Product       string                 `protobuf:"bytes,5,opt,name=product,proto3" json:"product,omitempty"`
+	Svn           uint64                 `protobuf:"varint,6,opt,name=svn,proto3" json:"svn,omitempty"`
+	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`                            // of the broker's appraisal, as ear.status
+	Line          string                 `protobuf:"bytes,8,opt,name=line,proto3" json:"line,omitempty"`                                // what that means, in a sentence
+	Releases      uint64                 `protobuf:"varint,9,opt,name=releases,proto3" json:"releases,omitempty"`                       // secrets released to it
+	ReleasedAt    string                 `protobuf:"bytes,10,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"` // the newest of them
+	Refusals      uint64                 `protobuf:"varint,11,opt,name=refusals,proto3" json:"refusals,omitempty"`                      // by the node's broker, among its newest records
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Enclave) Reset() {
+	*x = Enclave{}
+	mi := &file_api_node_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Enclave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Enclave) ProtoMessage() {}
+
+func (x *Enclave) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Enclave.ProtoReflect.Descriptor instead.
+func (*Enclave) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Enclave) GetTee() string {
+	if x != nil {
+		return x.Tee
+	}
+	return ""
+}
+
+func (x *Enclave) GetGuarantee() string {
+	if x != nil {
+		return x.Guarantee
+	}
+	return ""
+}
+
+func (x *Enclave) GetMeasurement() string {
+	if x != nil {
+		return x.Measurement
+	}
+	return ""
+}
+
+func (x *Enclave) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *Enclave) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *Enclave) GetSvn() uint64 {
+	if x != nil {
+		return x.Svn
+	}
+	return 0
+}
+
+func (x *Enclave) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Enclave) GetLine() string {
+	if x != nil {
+		return x.Line
+	}
+	return ""
+}
+
+func (x *Enclave) GetReleases() uint64 {
+	if x != nil {
+		return x.Releases
+	}
+	return 0
+}
+
+func (x *Enclave) GetReleasedAt() string {
+	if x != nil {
+		return x.ReleasedAt
+	}
+	return ""
+}
+
+func (x *Enclave) GetRefusals() uint64 {
+	if x != nil {
+		return x.Refusals
+	}
+	return 0
+}
+
 type Board struct {
 	state                 protoimpl.MessageState `protogen:"open.v1"`
 	At                    string                 `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -351,7 +484,7 @@ type Board struct {
 
 func (x *Board) Reset() {
 	*x = Board{}
-	mi := &file_api_node_v1_node_proto_msgTypes[3]
+	mi := &file_api_node_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +496,7 @@ func (x *Board) String() string {
 func (*Board) ProtoMessage() {}
 
 func (x *Board) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[3]
+	mi := &file_api_node_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +509,7 @@ func (x *Board) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Board.ProtoReflect.Descriptor instead.
 func (*Board) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Board) GetAt() string {
@@ -605,7 +738,7 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x04Part\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
-	"\x04line\x18\x03 \x01(\tR\x04line\"\x98\x04\n" +
+	"\x04line\x18\x03 \x01(\tR\x04line\"\xcb\x04\n" +
 	"\aSandbox\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -626,7 +759,22 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\fanchored_seq\x18\x10 \x01(\x04R\vanchoredSeq\x12%\n" +
 	"\x0eanchored_index\x18\x11 \x01(\x04R\ranchoredIndex\x12&\n" +
 	"\x0fhead_age_millis\x18\x12 \x01(\x03R\rheadAgeMillis\x12\x1a\n" +
-	"\brestarts\x18\x13 \x01(\x04R\brestarts\"\xa0\t\n" +
+	"\brestarts\x18\x13 \x01(\x04R\brestarts\x121\n" +
+	"\aenclave\x18\x14 \x01(\v2\x17.surety.node.v1.EnclaveR\aenclave\"\xa4\x02\n" +
+	"\aEnclave\x12\x10\n" +
+	"\x03tee\x18\x01 \x01(\tR\x03tee\x12\x1c\n" +
+	"\tguarantee\x18\x02 \x01(\tR\tguarantee\x12 \n" +
+	"\vmeasurement\x18\x03 \x01(\tR\vmeasurement\x12\x16\n" +
+	"\x06signer\x18\x04 \x01(\tR\x06signer\x12\x18\n" +
+	"\aproduct\x18\x05 \x01(\tR\aproduct\x12\x10\n" +
+	"\x03svn\x18\x06 \x01(\x04R\x03svn\x12\x16\n" +
+	"\x06status\x18\a \x01(\tR\x06status\x12\x12\n" +
+	"\x04line\x18\b \x01(\tR\x04line\x12\x1a\n" +
+	"\breleases\x18\t \x01(\x04R\breleases\x12\x1f\n" +
+	"\vreleased_at\x18\n" +
+	" \x01(\tR\n" +
+	"releasedAt\x12\x1a\n" +
+	"\brefusals\x18\v \x01(\x04R\brefusals\"\xa0\t\n" +
 	"\x05Board\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\tR\x02at\x12\x1d\n" +
 	"\n" +
@@ -678,31 +826,33 @@ func file_api_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_api_node_v1_node_proto_rawDescData
 }
 
-var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_api_node_v1_node_proto_goTypes = []any{
 	(*GetBoardRequest)(nil),    // 0: surety.node.v1.GetBoardRequest
 	(*Part)(nil),               // 1: surety.node.v1.Part
 	(*Sandbox)(nil),            // 2: surety.node.v1.Sandbox
-	(*Board)(nil),              // 3: surety.node.v1.Board
-	(*v1.ClassTotal)(nil),      // 4: surety.ledger.v1.ClassTotal
-	(*v11.StatusResponse)(nil), // 5: surety.guard.v1.StatusResponse
-	(*v12.Application)(nil),    // 6: surety.lending.v1.Application
-	(*v11.Breach)(nil),         // 7: surety.guard.v1.Breach
+	(*Enclave)(nil),            // 3: surety.node.v1.Enclave
+	(*Board)(nil),              // 4: surety.node.v1.Board
+	(*v1.ClassTotal)(nil),      // 5: surety.ledger.v1.ClassTotal
+	(*v11.StatusResponse)(nil), // 6: surety.guard.v1.StatusResponse
+	(*v12.Application)(nil),    // 7: surety.lending.v1.Application
+	(*v11.Breach)(nil),         // 8: surety.guard.v1.Breach
 }
 var file_api_node_v1_node_proto_depIdxs = []int32{
-	1, // 0: surety.node.v1.Board.parts:type_name -> surety.node.v1.Part
-	4, // 1: surety.node.v1.Board.totals:type_name -> surety.ledger.v1.ClassTotal
-	5, // 2: surety.node.v1.Board.guard:type_name -> surety.guard.v1.StatusResponse
-	6, // 3: surety.node.v1.Board.recent:type_name -> surety.lending.v1.Application
-	7, // 4: surety.node.v1.Board.open_breaches:type_name -> surety.guard.v1.Breach
-	2, // 5: surety.node.v1.Board.sandboxes:type_name -> surety.node.v1.Sandbox
-	0, // 6: surety.node.v1.NodeService.GetBoard:input_type -> surety.node.v1.GetBoardRequest
-	3, // 7: surety.node.v1.NodeService.GetBoard:output_type -> surety.node.v1.Board
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3, // 0: surety.node.v1.Sandbox.enclave:type_name -> surety.node.v1.Enclave
+	1, // 1: surety.node.v1.Board.parts:type_name -> surety.node.v1.Part
+	5, // 2: surety.node.v1.Board.totals:type_name -> surety.ledger.v1.ClassTotal
+	6, // 3: surety.node.v1.Board.guard:type_name -> surety.guard.v1.StatusResponse
+	7, // 4: surety.node.v1.Board.recent:type_name -> surety.lending.v1.Application
+	8, // 5: surety.node.v1.Board.open_breaches:type_name -> surety.guard.v1.Breach
+	2, // 6: surety.node.v1.Board.sandboxes:type_name -> surety.node.v1.Sandbox
+	0, // 7: surety.node.v1.NodeService.GetBoard:input_type -> surety.node.v1.GetBoardRequest
+	4, // 8: surety.node.v1.NodeService.GetBoard:output_type -> surety.node.v1.Board
+	8, // [8:9] is the sub-list for method output_type
+	7, // [7:8] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_api_node_v1_node_proto_init() }
@@ -716,7 +866,7 @@ func file_api_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_node_v1_node_proto_rawDesc), len(file_api_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
