@@ -24,6 +24,12 @@ type Policy struct {
 
 	Owners []KeyID `json:"owners,omitempty"` // of Ed25519 keys whose approval counts
 	Quorum int     `json:"quorum,omitempty"` // how many of them must have approved this measurement
+
+	// Uses bounds how often each secret is released under this policy, ever, and Daily how often
+	// within one day of UTC; zero: no bound. It is how a contract's budget is kept where no program
+	// can be restarted around it: a broker counts a release for good before it makes it.
+	Uses  int64 `json:"uses,omitempty"`
+	Daily int64 `json:"daily,omitempty"`
 }
 
 // MachineRule admits machines of one kind.
@@ -49,6 +55,10 @@ type Facts struct {
 	Approvals []KeyID // owners whose signature over Approval was verified; repeats do not count
 	// VendorRoots are the roots that are the vendors' own, by kind of machine.
 	VendorRoots map[TEE][]KeyID
+	// Used and UsedToday are the releases of this secret under this policy that were counted before
+	// this one: ever, and since midnight UTC.
+	Used      int64
+	UsedToday int64
 }
 
 // Result is what a decision comes to: Released, or the first rule that refuses. The order of the
@@ -73,6 +83,7 @@ const (
 	ContractRefused   Result = 13 // it works under another contract
 	NotLogged         Result = 14 // its measurement was not published
 	QuorumMissing     Result = 15 // owners' approvals are missing
+	UsesExhausted     Result = 16 // it was released as often as the policy allows
 )
 
 // Check is one line of what a decision looked at, for whoever has to understand a refusal.
