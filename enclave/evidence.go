@@ -1,5 +1,7 @@
 package enclave
 
+import "surety/base/errs"
+
 // Binding is what evidence is made for: the 64 bytes of report data that the machine signs are a
 // hash over all of it. So a report cannot be used for another purpose, another challenge, another
 // key, or by another program on the same machine.
@@ -20,6 +22,12 @@ const (
 	ForAudit   Purpose = "audit"   // to whoever asks, on paper: Key is empty
 )
 
+// Known reports whether it is one of the purposes.
+func (p Purpose) Known() bool { return p == ForRelease || p == ForChannel || p == ForAudit }
+
+// EvidenceFormat is the one format of evidence.
+const EvidenceFormat = 1
+
 // Evidence is what a machine sends: a report by its hardware, and what the report's hash stands for.
 // Its encoding is deterministic CBOR.
 type Evidence struct {
@@ -29,6 +37,63 @@ type Evidence struct {
 	Support []byte  `cbor:"support"` // certificates and the like that came with it; verified, never believed
 	Signed  []byte  `cbor:"signed"`  // the signed manifest, as Sign gives it; empty: a machine without one
 	Purpose Purpose `cbor:"purpose"`
+}
+
+// Encode returns the evidence's one encoding: deterministic CBOR (RFC 8949 section 4.2.1). Kind
+// Invalid or TooLarge where a field is out of its bounds.
+func (e *Evidence) Encode() ([]byte, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return encode(e)
+}
+
+// DecodeEvidence reads what Encode gives; kind Corrupt or TooLarge otherwise. Nothing in it is
+// verified.
+func DecodeEvidence(data []byte) (*Evidence, error) {
+	if len(data) > MaxEvidence {
+		return nil, errs.New(errs.TooLarge, "enclave.evidence: %d bytes; at most %d", len(data),
+			MaxEvidence)
+	}
+	e := &Evidence{}
+	if err := decode(data, e); err != nil {
+		return nil, errs.As(errs.Corrupt, err, "enclave.evidence")
+	}
+	if err := e.check(); err != nil {
+		return nil, errs.As(errs.Corrupt, err, "enclave.evidence: its encoding is well made")
+	}
+	return e, nil
+}
+
+// check holds the fields to their bounds.
+func (e *Evidence) check() error {
+	switch {
+	case e.Format != EvidenceFormat:
+		return errs.New(errs.Invalid, "enclave.evidence: format %d; only %d is known",
+			e.Format, EvidenceFormat)
+	case !e.TEE.Known():
+		return errs.New(errs.Invalid, "enclave.evidence: machine %.20q is none of sim, snp, tdx, tpm",
+			string(e.TEE))
+	case !e.Purpose.Known():
+		return errs.New(errs.Invalid, "enclave.evidence: purpose %.40q is none of release, channel, audit",
+			string(e.Purpose))
+	case len(e.Report) == 0:
+		return errs.New(errs.Invalid, "enclave.evidence: no report")
+	}
+	for _, bound := range [...]struct {
+		name      string
+		size, max int
+	}{
+		{"report", len(e.Report), MaxReport},
+		{"support", len(e.Support), MaxSupport},
+		{"signed", len(e.Signed), maxSigned},
+	} {
+		if bound.size > bound.max {
+			return errs.New(errs.TooLarge, "enclave.evidence: %s has %d bytes; at most %d",
+				bound.name, bound.size, bound.max)
+		}
+	}
+	return nil
 }
 
 // Claims are what verified evidence shows. Only enclave/attest makes them.
