@@ -115,7 +115,7 @@ func (tr *tree) walk(t *testing.T, suffix string, visit func(name string)) {
 // of its own.
 func outside(name, base string) bool {
 	hidden := strings.HasPrefix(base, ".") && name != "."
-	return hidden || name == "tools" || name == "bin" || name == "surety-data" ||
+	return hidden || name == "tools" || name == "examples" || name == "bin" || name == "surety-data" ||
 		base == "node_modules" || base == "testdata"
 }
 

@@ -1,0 +1,3 @@
+module notary
+
+go 1.26
