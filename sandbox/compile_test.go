@@ -389,8 +389,13 @@ func TestBirth(t *testing.T) {
 	if err != nil || text != want {
 		t.Errorf("%s, %v", text, err)
 	}
-	if back, err := DecodeBirth(text); err != nil || back != b {
-		t.Errorf("%+v, %v", back, err)
+	layered := b
+	layered.Layers = []BirthLayer{{Target: "/models", Digest: "sha384:05"}}
+	for _, b := range []Birth{b, layered} {
+		text, err := b.Encode()
+		if back, bad := DecodeBirth(text); err != nil || bad != nil || !reflect.DeepEqual(back, b) {
+			t.Errorf("%+v, %v, %v", back, err, bad)
+		}
 	}
 	for _, bad := range []string{"", "{}", want + " ", want[:len(want)-1],
 		strings.Replace(want, "{", `{"sandbox":"x",`, 1), strings.Replace(want, "{", `{"x":1,`, 1)} {

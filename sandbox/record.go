@@ -56,4 +56,12 @@ type Birth struct {
 	Platform string `json:"platform"`           // systrap, kvm, ptrace
 	Earlier  string `json:"earlier,omitempty"`  // head of the chain a restore goes on from
 	Snapshot string `json:"snapshot,omitempty"` // digest of the snapshot restored
+
+	Layers []BirthLayer `json:"layers,omitempty"` // mounted beside the root
+}
+
+// BirthLayer is a read-only file system beside the root.
+type BirthLayer struct {
+	Target string `json:"target"`
+	Digest string `json:"digest"` // as Birth's Image; of a secret layer, its ciphertext's
 }

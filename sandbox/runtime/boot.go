@@ -55,7 +55,14 @@ func (c *cell) compose(image string) error {
 			out.Annotations["dev.gvisor.spec.rootfs.overlay"] = c.overlay()
 		}
 	}
+	for i, l := range spec.Layers {
+		out.Mounts = append(out.Mounts, specs.Mount{Destination: l.Target, Type: "erofs",
+			Source: c.layers[i], Options: []string{"ro", "nosuid"}})
+	}
 	c.oci = out
+	if err := c.checkPlaces(image); err != nil {
+		return err
+	}
 	if err := c.checkTargets(); err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ func (v *supervisor) incarnate(told *order) error {
 	if sealed != nil {
 		path = sealed.Path()
 	}
+	if c.layers, err = v.holdLayers(); err != nil {
+		return err
+	}
 	if err := c.compose(path); err != nil {
 		return err
 	}
@@ -65,17 +68,25 @@ func (v *supervisor) measureImage() (*image.Sealed, error) {
 	if v.spec.Root.Image == "" {
 		return nil, nil
 	}
+	sealed, err := v.share(v.spec.Root.Image, v.spec.Root.Digest)
+	if err != nil {
+		return nil, err
+	}
+	v.state.Image = sealed.Digest
+	return sealed, nil
+}
+
+// share takes or makes the sealed copy of a file, held until the sandbox has ended.
+func (v *supervisor) share(path, digest string) (*image.Sealed, error) {
 	seals := filepath.Join(v.s.host.config.Root, "seals")
 	if err := os.MkdirAll(seals, 0o700); err != nil {
 		return nil, errs.Wrap(err, "sandbox %s: shared images", v.s.id)
 	}
-	sealed, err := image.Share(context.Background(), seals, v.spec.Root.Image, v.spec.Root.Digest)
-	if err != nil {
-		return nil, err
+	sealed, err := image.Share(context.Background(), seals, path, digest)
+	if err == nil {
+		v.later(func() { _ = sealed.Close() })
 	}
-	v.later(func() { _ = sealed.Close() })
-	v.state.Image = sealed.Digest
-	return sealed, nil
+	return sealed, err
 }
 
 // identity is the digest of this program and the name of this machine.

@@ -40,6 +40,7 @@ type cell struct {
 	rootless bool   // root of a user namespace, and nobody outside
 	debug    string // directory of gVisor's own logs; "" for none
 
+	layers    []string // paths under which the kernel process opens the spec's layers
 	oci       *specs.Spec
 	conf      *config.Config
 	container *container.Container
@@ -106,6 +107,9 @@ func (c *cell) birth(image, binary, key, host string) (words.Birth, error) {
 	}
 	if c.policy.Level() == words.FullAudit {
 		b.Audit = "full"
+	}
+	for _, l := range c.spec.Layers {
+		b.Layers = append(b.Layers, words.BirthLayer{Target: l.Target, Digest: l.Digest})
 	}
 	if c.spec.Snapshot != "" {
 		b.Snapshot, b.Earlier, err = readSnapshot(c.spec.Snapshot)

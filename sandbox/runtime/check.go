@@ -14,8 +14,8 @@ var idForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
 // Check returns the first field that is wrong, by its JSON name: kind Invalid or TooLarge.
 func (s *Spec) Check() error {
 	for _, check := range [...]func() error{
-		s.checkID, s.checkRoot, s.checkProgram, s.checkVolumes, s.checkNetwork, s.checkLimits,
-		s.checkPolicy,
+		s.checkID, s.checkRoot, s.checkProgram, s.checkVolumes, s.checkLayers, s.checkNetwork,
+		s.checkLimits, s.checkPolicy,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -110,6 +110,42 @@ func (s *Spec) checkVolumes() error {
 	}
 	return nil
 }
+
+func (s *Spec) checkLayers() error {
+	if len(s.Layers) > maxLayers {
+		return errs.New(errs.TooLarge, "layers: %d of them, at most %d", len(s.Layers), maxLayers)
+	}
+	seen := map[string]bool{}
+	for _, v := range s.Volumes {
+		seen[v.Target] = true
+	}
+	for i, l := range s.Layers {
+		switch {
+		case (l.Path == "") == (l.Memory == nil):
+			return errs.New(errs.Invalid, "layers[%d]: exactly one of path and memory has to be set", i)
+		case l.Path != "" && !cleanAbsolute(l.Path):
+			return errs.New(errs.Invalid, "layers[%d].path: %q is not a clean absolute path", i, l.Path)
+		case l.Memory != nil && !l.Memory.Sealed():
+			return errs.New(errs.Invalid, "layers[%d].memory: it may yet be changed", i)
+		case !digestForm.MatchString(l.Digest):
+			return errs.New(errs.Invalid, "layers[%d].digest: %.120q is not a digest", i, l.Digest)
+		case !cleanAbsolute(l.Target) || l.Target == "/":
+			return errs.New(errs.Invalid, "layers[%d].target: %q is not a clean absolute path below /", i,
+				l.Target)
+		case seen[l.Target]:
+			return errs.New(errs.Invalid, "layers[%d].target: %s is there twice", i, l.Target)
+		case s.Class == VM || s.OCI != nil:
+			return errs.New(errs.Invalid, "layers[%d]: class vm and bundles take none", i)
+		case s.Snapshot != "":
+			return errs.New(errs.Invalid, "layers[%d]: a snapshot is taken of no such sandbox", i)
+		}
+		seen[l.Target] = true
+	}
+	return nil
+}
+
+// digestForm is what the birth record says of a layer.
+var digestForm = regexp.MustCompile(`^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96})$`)
 
 func (s *Spec) checkNetwork() error {
 	switch s.Network.Mode {

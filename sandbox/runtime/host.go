@@ -152,6 +152,7 @@ func (h *Host) begin(spec *Spec) (*Sandbox, []byte, error) {
 			len(content), maxSpecBytes)
 	}
 	s := h.handle(spec.ID)
+	s.lent = spec.secrets()
 	return s, content, s.claim()
 }
 

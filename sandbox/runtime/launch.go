@@ -213,7 +213,7 @@ func (s *Sandbox) spawn(told order, lock *os.File, io Stdio) (*os.File, chan str
 		}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = io.Stdin, io.Stdout, io.Stderr
-	cmd.ExtraFiles = []*os.File{write, lock, complaints}
+	cmd.ExtraFiles = append([]*os.File{write, lock, complaints}, s.lent...)
 	if io.Stdin == complaints {
 		cmd.Stdin = nil
 	}

@@ -10,6 +10,8 @@ const (
 	maxArgs, maxEnv = 4096, 4096
 	// maxVolumes and maxPorts bound what one sandbox shows of the host and shows to it.
 	maxVolumes, maxPorts = 64, 64
+	// maxLayers bounds the file systems beside the root: each is a descriptor and a mount.
+	maxLayers = 64
 	// maxTrailBytes bounds one sandbox's trail: some hundred million records. A sandbox that fills it
 	// is ended, as one whose disk is full is.
 	maxTrailBytes = 16 << 30

@@ -27,6 +27,8 @@ type Sandbox struct {
 	dir  string
 	pid  int // of the supervisor, where this process started it
 
+	lent []*os.File // secret layers, for the supervisor that is being started
+
 	mu     sync.Mutex
 	shared *ring.Ring // for SetTrace; nil until first used
 }

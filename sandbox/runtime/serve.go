@@ -160,6 +160,9 @@ func (v *supervisor) checkpoint(r *request) error {
 	if err := v.require(Running, Paused); err != nil {
 		return err
 	}
+	if v.spec.Secret() {
+		return errs.New(errs.Refused, "its memory holds secrets, which a snapshot would write to a disk")
+	}
 	if err := os.Mkdir(r.Dir, 0o700); err != nil {
 		return errs.Wrap(err, "checkpoint")
 	}

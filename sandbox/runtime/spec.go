@@ -2,9 +2,11 @@ package runtime
 
 import (
 	"encoding/json"
+	"slices"
 
 	"surety/base/ident"
 	"surety/sandbox"
+	"surety/sandbox/image"
 )
 
 // Class says what stands between the program and the host.
@@ -29,6 +31,7 @@ type Spec struct {
 	Terminal bool              `json:"terminal,omitempty"`
 	Overlay  string            `json:"overlay"` // memory | disk | none (read-only root) | self (a directory: a file in it)
 	Volumes  []Volume          `json:"volumes,omitempty"`
+	Layers   []Layer           `json:"layers,omitempty"` // read-only file systems beside the root
 	Network  Network           `json:"network"`
 	Limits   Limits            `json:"limits"`
 	Caps     []string          `json:"capabilities,omitempty"` // CAP_...; empty: none
@@ -49,6 +52,26 @@ type Root struct {
 	Image  string `json:"image,omitempty"`  // path of an EROFS file
 	Digest string `json:"digest,omitempty"` // sha256:hex its bytes must have
 	Dir    string `json:"dir,omitempty"`    // a directory of the host, served as it is
+}
+
+// Layer is a read-only EROFS file system mounted beside the root, from exactly one of Path and Memory.
+// Its digest stands in the birth record.
+type Layer struct {
+	Path string `json:"path,omitempty"` // of an EROFS file, which is measured as the root's is
+
+	// Memory is sealed memory of this process that holds an EROFS image whose bytes were checked by
+	// whoever filled it: secrets, that stand in no file. The supervisor is sent the descriptor, and
+	// has it locked into memory until the sandbox ends. Others cannot have it, no snapshot is taken
+	// of what runs with it, and no core is dumped.
+	Memory *image.Memory `json:"-"`
+
+	Digest string `json:"digest"` // sha256:hex of Path's bytes; of Memory, what the birth record says
+	Target string `json:"target"` // a directory that the root has, where that takes no writes
+}
+
+// Secret reports whether a layer is in memory alone.
+func (s *Spec) Secret() bool {
+	return slices.ContainsFunc(s.Layers, func(l Layer) bool { return l.Path == "" })
 }
 
 // User is whom the program runs as, inside.

@@ -25,6 +25,7 @@ const (
 	answerFD    = 3 // where its word on the start goes
 	lockFD      = 4 // the lock that says it lives
 	complaintFD = 5 // its own log
+	layerFD     = 6 // the first of its secret layers
 )
 
 // supervisor answers for one sandbox: everything outside the boundary.
@@ -108,6 +109,9 @@ func (v *supervisor) live(line string, up func()) (code int, err error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	if err := v.s.readJSON(specFile, &v.spec); err != nil {
+		return 0, err
+	}
+	if err := v.spec.receiveSecrets(); err != nil {
 		return 0, err
 	}
 	go func() {
