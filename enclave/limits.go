@@ -21,6 +21,26 @@ const (
 	MaxStrings = 256
 	MaxString  = 4096
 
+	// MaxPolicy bounds a sandbox policy in a manifest, in bytes: some two thousand rules.
+	MaxPolicy = 192 << 10
+
+	// MaxPath bounds a path, in bytes: PATH_MAX without its end.
+	MaxPath = 4095
+
+	// LayerBlock is what a layer's size is a multiple of, in bytes: the block of its file system.
+	LayerBlock = 4096
+
+	// MaxLayerBytes bounds a layer and a state, in plaintext: it has to fit in a machine's memory.
+	MaxLayerBytes = 64 << 30
+
+	// maxElements bounds a list or map while it is decoded, and maxNested how deep they stand in each
+	// other: MaxStrings, and a layer in a list in a manifest.
+	maxElements = MaxStrings
+	maxNested   = 4
+
+	// maxSigned bounds a signed manifest, in bytes: the headers and the signature take some 170.
+	maxSigned = MaxManifest + 512
+
 	// MaxNonce and MinNonce bound a challenge, in bytes: fewer could repeat, more says nothing.
 	MinNonce = 16
 	MaxNonce = 64
@@ -39,6 +59,9 @@ const (
 
 	// MaxRules bounds each list of a policy.
 	MaxRules = 256
+
+	// MaxPolicyName bounds a policy's name, in bytes: a tenant and a pattern of two names.
+	MaxPolicyName = 3*MaxName + 2
 
 	// MaxCollateralAge is how old the vendor's word on a TCB may be where a policy does not say, in
 	// seconds: 30 days, what Intel's collateral is in force for.

@@ -48,6 +48,7 @@ var holders = [...]holder{
 	{"github.com/containerd/cgroups/v3", "sandbox/oci", "0026-containerd-shim.md"},
 	{"google.golang.org/grpc", "sandbox/oci", "0026-containerd-shim.md"},
 	{"github.com/klauspost/compress", "sandbox/image tests", "0024-go-containerregistry.md"},
+	{"github.com/fxamacker/cbor/v2", "enclave tests", "0032-cbor.md"},
 	{"pgregory.net/rapid", "tests", "0021-test-tools.md"},
 	{"github.com/anishathalye/porcupine", "tests", "0021-test-tools.md"},
 	{"github.com/cockroachdb/datadriven", "tests", "0021-test-tools.md"},
