@@ -177,6 +177,39 @@ describe("the board", () => {
     }
   });
 
+  test("shows what vouches for an enclave, and a simulated one never as good", async () => {
+    vi.useFakeTimers();
+    try {
+      open("#/");
+      await vi.advanceTimersByTimeAsync(0);
+      const enclave = {
+        tee: "sim",
+        guarantee: "simulated",
+        measurement: "sha384:" + "ab".repeat(48),
+        product: "surety-scorer",
+        svn: "1",
+        status: "contraindicated",
+        releases: "1",
+      };
+      const box = { name: "scorer", id: "s", class: "sentry", status: "running", headAgeMillis: "300" };
+      await say({ ...board, sandboxes: [{ ...box, enclave }] });
+      await vi.advanceTimersByTimeAsync(300);
+      const tile = one("[data-sandbox=scorer]");
+      for (const words of ["simulated", "surety-scorer", "contraindicated", "1 secret released"]) {
+        expect(tile.textContent).toContain(words);
+      }
+      expect(tile.querySelectorAll(".pill.good")).toHaveLength(0);
+      const snp = { ...enclave, tee: "snp", guarantee: "hardware", status: "affirming" };
+      await say({ ...board, sandboxes: [{ ...box, enclave: snp }] });
+      await vi.advanceTimersByTimeAsync(300);
+      expect(one("[data-sandbox=scorer] .pill.good").textContent).toBe("snp");
+      await vi.advanceTimersByTimeAsync(3_300);
+      expect(all("[data-sandbox=scorer] .pill.good")).toHaveLength(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("shows what is broken, and the breaches", async () => {
     open("#/");
     const broken = { name: "limits", ...holds, state: "broken", detail: "by 0.01" };

@@ -60,9 +60,12 @@ const table: [string, string, wire.Decoder<unknown>][] = [
   ["guard", "Breach", wire.breach],
   ["guard", "ListBreachesResponse", wire.breaches],
   ["evidence", "AuditHead", wire.auditHead],
+  ["evidence", "Released", wire.released],
+  ["evidence", "Enclave", wire.provedEnclave],
   ["evidence", "Step", wire.step],
   ["evidence", "TraceResponse", wire.traced],
   ["node", "Part", wire.part],
+  ["node", "Enclave", wire.enclave],
   ["node", "Sandbox", wire.sandbox],
   ["node", "Board", wire.board],
 ];

@@ -401,6 +401,29 @@ export const auditHead = message({
   wouldRefuse: count,
 });
 
+export const released = message({
+  broker: text,
+  resource: text,
+  record: text,
+  logged: flag,
+  index: count,
+});
+
+export const provedEnclave = message({
+  tee: text,
+  guarantee: text,
+  measurement: text,
+  signer: text,
+  product: text,
+  svn: count,
+  status: text,
+  policy: text,
+  appraisal: text,
+  verifier: text,
+  startedIndex: count,
+  released: list(released),
+});
+
 export const step = message({
   index: count,
   part: text,
@@ -412,6 +435,7 @@ export const step = message({
   note: text,
   proved: flag,
   audit: maybe(auditHead),
+  enclave: maybe(provedEnclave),
 });
 
 export const traced = message({
@@ -424,6 +448,19 @@ export const traced = message({
 // surety.node.v1
 
 export const part = message({ name: text, state: text, line: text });
+
+export const enclave = message({
+  tee: text,
+  guarantee: text,
+  measurement: text,
+  signer: text,
+  product: text,
+  svn: count,
+  status: text,
+  line: text,
+  releases: count,
+  refusals: count,
+});
 
 export const sandbox = message({
   name: text,
@@ -445,6 +482,7 @@ export const sandbox = message({
   anchoredIndex: count,
   headAgeMillis: count,
   restarts: count,
+  enclave: maybe(enclave),
 });
 
 export const board = message({
@@ -501,5 +539,7 @@ export type Breach = Read<typeof breach>;
 export type AuditHead = Read<typeof auditHead>;
 export type Step = Read<typeof step>;
 export type Traced = Read<typeof traced>;
+export type ProvedEnclave = Read<typeof provedEnclave>;
+export type Enclave = Read<typeof enclave>;
 export type Sandbox = Read<typeof sandbox>;
 export type Board = Read<typeof board>;

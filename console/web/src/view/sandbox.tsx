@@ -4,6 +4,7 @@
 import * as fresh from "../fresh";
 import { count, span } from "../instant";
 import type { AuditHead, Sandbox } from "../wire";
+import { enclaveFacts } from "./enclave";
 import { Facts, Id, Pill, Section, Twin } from "./text";
 
 export function Sandboxes(props: { sandboxes: Sandbox[]; silence: fresh.Silence }) {
@@ -56,6 +57,7 @@ function facts(box: Sandbox, silence: fresh.Silence): Parameters<typeof Facts>[0
   const enforced = box.mode === "enforce" && !fresh.isSilent(silence);
   return [
     ["sandbox", <Id id={box.id} />],
+    ...(box.enclave ? enclaveFacts(box.enclave, silence) : []),
     [
       "policy",
       <>

@@ -7,6 +7,7 @@ import { kindWords } from "../book";
 import { count } from "../instant";
 import { useAnswer, type Answer } from "../use";
 import type { Step, Traced } from "../wire";
+import { ProvedView } from "./enclave";
 import { AuditView } from "./sandbox";
 import { Id, Loading, Pill, Problem, Section, Time, Twin } from "./text";
 
@@ -88,6 +89,7 @@ function StepView(props: { step: Step }) {
         )}
       </span>
       {step.audit && <AuditView audit={step.audit} />}
+      {step.enclave && <ProvedView enclave={step.enclave} />}
       <details>
         <summary>
           record, digest <Id id={step.digest} />
