@@ -1,6 +1,11 @@
 package enclave
 
-import "surety/base/clock"
+import (
+	"slices"
+
+	"surety/base/clock"
+	"surety/base/errs"
+)
 
 // Policy says to whom a secret is released. The zero Policy releases to nobody.
 type Policy struct {
@@ -100,4 +105,123 @@ type Check struct {
 type Decision struct {
 	Result Result  `json:"result"`
 	Checks []Check `json:"checks"`
+}
+
+// Check returns the first rule that makes no sense, by its JSON name: kind Invalid or TooLarge. A
+// policy that admits nobody makes sense. What is only dangerous by oversight is refused as well:
+// hardware that may boot anything, a simulation whose root is not named, owners who are not asked.
+func (p *Policy) Check() error {
+	if err := checkText("name", p.Name, MaxPolicyName); err != nil {
+		return err
+	}
+	for _, list := range [...]struct {
+		name  string
+		count int
+	}{
+		{"machines", len(p.Machines)}, {"measures", len(p.Measures)}, {"signers", len(p.Signers)},
+		{"owners", len(p.Owners)},
+	} {
+		if list.count > MaxRules {
+			return errs.New(errs.TooLarge, "enclave.policy: %s has %d entries, the limit is %d",
+				list.name, list.count, MaxRules)
+		}
+	}
+	for i := range p.Machines {
+		if err := p.Machines[i].check(i, p.Bare); err != nil {
+			return err
+		}
+	}
+	return p.checkPrograms()
+}
+
+func (r *MachineRule) check(index int, bare bool) error {
+	refuse := func(format string, args ...any) error {
+		return errs.New(errs.Invalid, "enclave.policy: machines[%d].%s",
+			index, errs.New(errs.Invalid, format, args...))
+	}
+	switch {
+	case !r.TEE.Known():
+		return refuse("tee is %.20q, want sim, snp, tdx or tpm", r.TEE)
+	case len(r.Roots) == 0 && (r.TEE == Sim || r.TEE == TPM):
+		return refuse("roots names none: whose word of a machine of kind %s counts has to be said", r.TEE)
+	case slices.Contains(r.Roots, KeyID{}):
+		return refuse("roots has an empty entry")
+	case len(r.Platforms) == 0 && r.TEE != Sim:
+		return refuse("platforms names none: hardware vouches for whatever it booted")
+	case len(r.Platforms) == 0 && bare:
+		return refuse("platforms names none, and bare says that only they tell what runs")
+	case r.HostData && bare:
+		return refuse("host_data asks for a manifest, and bare takes machines without one")
+	case len(r.Roots) > MaxRules || len(r.Platforms) > MaxRules || len(r.Chips) > MaxRules:
+		return errs.New(errs.TooLarge, "enclave.policy: machines[%d] has a list of more than %d entries",
+			index, MaxRules)
+	}
+	if i := slices.IndexFunc(r.Platforms, notARegister); i >= 0 {
+		return refuse("platforms[%d] has %d bytes, want 1 to %d", i, len(r.Platforms[i]), maxRegister)
+	}
+	if i := slices.IndexFunc(r.Chips, notARegister); i >= 0 {
+		return refuse("chips[%d] has %d bytes, want 1 to %d", i, len(r.Chips[i]), maxRegister)
+	}
+	return nil
+}
+
+// maxRegister is the longest value that machines report of themselves, in bytes: a chip id of AMD's,
+// or a SHA-512.
+const maxRegister = 64
+
+func notARegister(value []byte) bool { return len(value) == 0 || len(value) > maxRegister }
+
+func (p *Policy) checkPrograms() error {
+	if slices.Contains(p.Measures, Digest{}) {
+		return errs.New(errs.Invalid, "enclave.policy: measures has an empty entry")
+	}
+	for i := range p.Signers {
+		if p.Signers[i].Signer.IsZero() {
+			return errs.New(errs.Invalid, "enclave.policy: signers[%d].signer is empty", i)
+		}
+		if p.Signers[i].Product == "" {
+			return errs.New(errs.Invalid, "enclave.policy: signers[%d].product is empty", i)
+		}
+		if err := checkText("product", p.Signers[i].Product, MaxName); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.TCB > TCBUnknown:
+		return errs.New(errs.Invalid, "enclave.policy: tcb is %d (%s), the worst that can be taken is %d",
+			p.TCB, p.TCB, TCBUnknown)
+	case p.MaxAge < 0:
+		return errs.New(errs.Invalid, "enclave.policy: max_age is %d seconds", p.MaxAge)
+	case p.Uses < 0:
+		return errs.New(errs.Invalid, "enclave.policy: uses is %d", p.Uses)
+	case p.Daily < 0:
+		return errs.New(errs.Invalid, "enclave.policy: daily is %d", p.Daily)
+	case slices.Contains(p.Owners, KeyID{}):
+		return errs.New(errs.Invalid, "enclave.policy: owners has an empty entry")
+	case p.Quorum < 0 || p.Quorum > len(p.Owners):
+		return errs.New(errs.Invalid, "enclave.policy: quorum is %d of %d owners", p.Quorum, len(p.Owners))
+	case p.Quorum == 0 && len(p.Owners) > 0:
+		return errs.New(errs.Invalid, "enclave.policy: quorum is 0, so that the %d owners are never asked",
+			len(p.Owners))
+	}
+	for i, owner := range p.Owners {
+		if slices.Contains(p.Owners[:i], owner) {
+			return errs.New(errs.Invalid, "enclave.policy: owners[%d] is there twice", i)
+		}
+	}
+	return nil
+}
+
+// checkText refuses what would not show as it is.
+func checkText(name, text string, limit int) error {
+	if len(text) > limit {
+		return errs.New(errs.TooLarge, "enclave.policy: %s has %d bytes, the limit is %d",
+			name, len(text), limit)
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] < ' ' || text[i] > '~' {
+			return errs.New(errs.Invalid, "enclave.policy: %s has %q at position %d", name, text[i], i+1)
+		}
+	}
+	return nil
 }
