@@ -14,6 +14,7 @@ import (
 	evidencev1 "surety/api/evidence/v1"
 	"surety/api/evidence/v1/evidencev1connect"
 	"surety/base/errs"
+	"surety/enclave"
 	"surety/evidence"
 	"surety/evidence/tlog"
 )
@@ -83,6 +84,9 @@ func writeTrace(w io.Writer, t *evidencev1.TraceResponse, payloads bool) error {
 		for _, line := range auditLines(s.Audit) {
 			g.row("", "", "sandbox", "", "", line, "")
 		}
+		for _, line := range enclaveLines(s.Enclave) {
+			g.row("", "", "enclave", "", "", line, "")
+		}
 	}
 	if err := g.write(w); err != nil {
 		return err
@@ -110,6 +114,39 @@ func auditLines(a *evidencev1.AuditHead) []string {
 	}
 	return append(lines, fmt.Sprintf("audit record %d; head of %d, %s, anchored at leaf %d",
 		a.DecidedSeq, a.Seq, shortDigest(a.Head), a.Index))
+}
+
+// enclaveLines say what the enclave that computed a decision's scores had shown, and to whom; none
+// where it was none.
+func enclaveLines(e *evidencev1.Enclave) []string {
+	if e == nil {
+		return nil
+	}
+	lines := []string{
+		fmt.Sprintf("%s: %s SVN %d, %s, signer %s, started at leaf %d", guaranteeWords(e), e.Product,
+			e.Svn, shortDigest(e.Measurement), shortDigest(e.Signer), e.StartedIndex),
+	}
+	if e.Appraisal != "" {
+		lines = append(lines, fmt.Sprintf("appraised by %s under policy %s: %s, token %s", e.Verifier,
+			e.Policy, e.Status, e.Appraisal))
+	}
+	for _, r := range e.Released {
+		at := "not in this log"
+		if r.Logged {
+			at = fmt.Sprintf("at leaf %d", r.Index)
+		}
+		lines = append(lines, fmt.Sprintf("released to it: %s/%s, record %s %s", r.Broker, r.Resource,
+			r.Record, at))
+	}
+	return lines
+}
+
+// guaranteeWords say what the word of an enclave rests on.
+func guaranteeWords(e *evidencev1.Enclave) string {
+	if e.Guarantee == string(enclave.Hardware) {
+		return "attested by " + e.Tee
+	}
+	return "SIMULATED enclave (self-reported measurement)"
 }
 
 // shortDigest returns enough of a digest to recognise it.

@@ -80,6 +80,7 @@ type watched struct {
 	box   *runtime.Sandbox
 	id    string
 	trail string        // directory; empty where the sandbox does not say
+	shown *started      // what it had shown as an enclave; nil where it is none
 	seen  atomic.Uint64 // newest audit record known
 
 	mu       sync.Mutex
@@ -120,8 +121,8 @@ func (a *auditor) current() *watched {
 }
 
 // watch begins to watch a sandbox that was just started.
-func (a *auditor) watch(ctx context.Context, box *runtime.Sandbox) *watched {
-	w := &watched{box: box, id: box.ID()}
+func (a *auditor) watch(ctx context.Context, box *runtime.Sandbox, shown *started) *watched {
+	w := &watched{box: box, id: box.ID(), shown: shown}
 	w.head.Sandbox = w.id
 	if err := w.describeSpec(); err != nil {
 		a.slog.Warn("a sandbox does not say what it runs", "sandbox", w.id, "error", err)
@@ -409,7 +410,7 @@ func (n *Node) scorerBox() *nodev1.Sandbox {
 		}
 	}
 	if s.why != "" {
-		box.Line = "not in a sandbox: " + s.why
+		box.Line = "not in an enclave: " + s.why
 	}
 	if s.remote != nil {
 		state := s.remote.State()

@@ -44,6 +44,9 @@ func (n *Node) board(ctx context.Context) *nodev1.Board {
 	b.Currency, b.Exponent = programme.Currency.Code, int32(programme.Currency.Exponent)
 	n.boardRates(b)
 	b.Sandboxes = []*nodev1.Sandbox{n.scorerBox()}
+	if w := n.auditor.current(); w != nil && w.shown != nil {
+		b.Sandboxes[0].Enclave = n.fillEnclave(ctx, w.shown)
+	}
 	for _, part := range []struct {
 		name string
 		fill func(context.Context, *nodev1.Board) error

@@ -9,6 +9,8 @@ import (
 
 	"surety/base/errs"
 	"surety/base/ident"
+	"surety/enclave/launch"
+	"surety/enclave/pack"
 	"surety/lending/scorer"
 	"surety/sandbox"
 	"surety/sandbox/policyfile"
@@ -17,15 +19,18 @@ import (
 
 // cells are the sandboxes that the scorer runs in, one after the other.
 type cells struct {
-	node    *Node
-	host    *runtime.Host
-	program string // path of this program
-	link    string // to it, by the name of a scorer
-	memory  string // file that remembers what the program measured
+	node     *Node
+	host     *runtime.Host
+	enclaves *enclaves // nil where they are plain sandboxes
+	program  string    // path of this program
+	link     string    // to it, by the name of a scorer
+	memory   string    // file that remembers what the program measured
 
 	// What follows is made at the first launch; launches come one after the other.
 	image  measured
-	policy *sandbox.Policy // nil before that
+	policy *sandbox.Policy
+	bundle *pack.Bundle // of enclaves
+	ready  bool
 }
 
 const (
@@ -61,37 +66,67 @@ func (n *Node) openCells() (*cells, error) {
 
 // launch starts a sandbox with the scorer in it. It is a scorer.Launcher.
 func (c *cells) launch(ctx context.Context) (scorer.Process, error) {
-	if c.policy == nil {
-		if err := c.prepare(ctx); err != nil {
-			return nil, err
-		}
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
 	}
 	in, out, err := pipes()
 	if err != nil {
 		return nil, err
 	}
-	box, err := c.start(ctx, in[0], out[1])
+	started := &cell{in: in[1], out: out[0], auditor: c.node.auditor}
+	err = c.start(ctx, started, in[0], out[1])
 	err = errors.Join(err, in[0].Close(), out[1].Close())
 	if err != nil {
 		return nil, errors.Join(err, in[1].Close(), out[0].Close())
 	}
-	held := c.node.auditor.watch(ctx, box)
-	return &cell{box: box, in: in[1], out: out[0], watched: held, auditor: c.node.auditor}, nil
+	started.watched = c.node.auditor.watch(ctx, started.box, started.shown)
+	return started, nil
 }
 
-// prepare makes the image and the policy, which do not change while the node runs.
+// prepare makes the image, the policy and the bundle, which do not change while the node runs.
 func (c *cells) prepare(ctx context.Context) (err error) {
+	if c.ready {
+		return nil
+	}
 	if c.image, err = c.measure(ctx); err != nil {
 		return err
 	}
-	c.policy, err = scorerPolicy(c.image.Program)
+	if c.policy, err = scorerPolicy(c.image.Program); err != nil {
+		return err
+	}
+	if c.enclaves != nil {
+		c.bundle, err = c.enclaves.scorerBundle(ctx, c)
+	}
+	c.ready = err == nil
 	return err
 }
 
-// start boots a sandbox and lets the scorer run.
-func (c *cells) start(ctx context.Context, in, out *os.File) (*runtime.Sandbox, error) {
+// start boots a sandbox and lets the scorer run: as an enclave, once it has shown what it is and
+// has its models.
+func (c *cells) start(ctx context.Context, into *cell, in, out *os.File) (err error) {
 	id := scorer.Name + "-" + c.node.idents.New().String()
 	c.node.auditor.expect(id)
+	if c.enclaves == nil {
+		into.box, err = c.boot(ctx, id, in, out)
+		return err
+	}
+	if into.opened, err = c.enclaves.open(ctx, id, c); err != nil {
+		return err
+	}
+	if into.box, err = c.enclaves.create(ctx, into.opened, in, out); err == nil {
+		into.shown, err = c.enclaves.show(into.opened.Proof(), c.bundle.Signed().Manifest, id)
+	}
+	if err == nil {
+		err = c.enclaves.tellStarted(ctx, *into.shown)
+	}
+	if err != nil {
+		return errors.Join(err, into.abandon())
+	}
+	return nil
+}
+
+// boot starts a plain sandbox with the program in it.
+func (c *cells) boot(ctx context.Context, id string, in, out *os.File) (*runtime.Sandbox, error) {
 	box, err := c.host.Create(ctx, runtime.Spec{ID: id, Class: runtime.Sentry,
 		Root: runtime.Root{Image: c.image.Image, Digest: c.image.ImageDigest},
 		Args: []string{cellProgram}, Cwd: "/", User: runtime.User{UID: cellUser, GID: cellUser},
@@ -138,6 +173,8 @@ func pipes() (in, out [2]*os.File, err error) {
 // cell is one sandbox with the scorer in it. It is a scorer.Process.
 type cell struct {
 	box     *runtime.Sandbox
+	opened  *launch.Opened // nil where it is no enclave, as is shown
+	shown   *started
 	in, out *os.File
 	watched *watched
 	auditor *auditor
@@ -145,6 +182,9 @@ type cell struct {
 
 func (c *cell) Read(p []byte) (int, error)  { return c.out.Read(p) }
 func (c *cell) Write(p []byte) (int, error) { return c.in.Write(p) }
+
+// Held reports where the models are: in the enclave's own files, or with the node.
+func (c *cell) Held() bool { return c.opened != nil }
 
 // Mark returns the sandbox and the newest audit record that was seen of it.
 func (c *cell) Mark() scorer.Mark {
@@ -157,10 +197,29 @@ func (c *cell) Trace(id ident.ID) { _ = c.box.SetTrace(id) }
 // Kill ends the sandbox, and has the end of its trail anchored.
 func (c *cell) Kill() {
 	_ = c.in.Close()
-	if err := errors.Join(c.auditor.end(c.watched), c.out.Close()); err != nil {
+	err := errors.Join(c.auditor.end(c.watched), c.out.Close(), c.close())
+	if err != nil {
 		c.auditor.slog.Warn("a scorer's sandbox did not end well", "sandbox", c.box.ID(),
 			"error", err)
 	}
+}
+
+// abandon ends what was started and is not to be used.
+func (c *cell) abandon() (err error) {
+	if c.box != nil {
+		err = endBox(c.box)
+	}
+	return errors.Join(err, c.close())
+}
+
+// close gives back the enclave's secrets.
+func (c *cell) close() error {
+	if c.opened == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cellEnd)
+	defer cancel()
+	return c.opened.Close(ctx)
 }
 
 // scorerPolicy returns the scorer's policy with the one program it may run.

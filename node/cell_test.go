@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // BenchmarkScorer is what one decision waits for its scores, by where they are computed.
 func BenchmarkScorer(b *testing.B) {
-	for _, where := range []string{ScorerOff, ScorerProcess, ScorerSandbox} {
+	for _, where := range []string{ScorerOff, ScorerProcess, ScorerSandbox, ScorerEnclave} {
 		b.Run(where, func(b *testing.B) {
 			config := Default()
 			config.DataDir, config.Sandbox.Scorer = b.TempDir(), where

@@ -17,6 +17,7 @@ type Config struct {
 	Lending   LendingConfig
 	Guard     GuardConfig
 	Evidence  EvidenceConfig
+	Enclave   EnclaveConfig
 	Sandbox   SandboxConfig
 	Access    AccessConfig
 	Log       LogConfig
@@ -74,6 +75,20 @@ type EvidenceConfig struct {
 	CheckpointInterval clock.Duration
 }
 
+// EnclaveConfig is the machine that enclaves run on.
+type EnclaveConfig struct {
+	TEE string
+}
+
+// The values of EnclaveConfig.TEE.
+const (
+	TEEAuto = "auto" // the best there is; a simulation, which says so, where there is none
+	TEESim  = "sim"
+	TEESNP  = "snp"
+	TEETDX  = "tdx"
+	TEETPM  = "tpm"
+)
+
 // SandboxConfig is what is kept apart from the node, and how.
 type SandboxConfig struct {
 	Scorer string
@@ -81,7 +96,8 @@ type SandboxConfig struct {
 
 // The values of SandboxConfig.Scorer.
 const (
-	ScorerAuto    = "auto"    // in a sandbox where the machine can, else in the node's process
+	ScorerAuto    = "auto"    // in an enclave where the machine can, else in the node's process
+	ScorerEnclave = "enclave" // in a sandbox that gets its models by what it proves to be
 	ScorerSandbox = "sandbox" // in a sandbox; a node does not start without
 	ScorerProcess = "process" // in a process of its own, with nothing around it
 	ScorerOff     = "off"     // in the node's process
@@ -128,6 +144,7 @@ func Default() Config {
 			FailClosedAfter: 5 * clock.Minute,
 		},
 		Evidence: EvidenceConfig{Origin: "surety.local/log", CheckpointInterval: clock.Second},
+		Enclave:  EnclaveConfig{TEE: TEEAuto},
 		Sandbox:  SandboxConfig{Scorer: ScorerAuto},
 		Access:   AccessConfig{LoopbackOpen: true},
 		Log:      LogConfig{Level: "info", Format: "text"},

@@ -139,6 +139,9 @@ func (n *Node) handler() (http.Handler, error) {
 		&evidenceService{log: n.evidence, ledger: n.ledger, vault: n.vault, records: n.records,
 			clock: n.deps.Clock}, options))
 	mux.Handle(nodev1connect.NewNodeServiceHandler(n, options))
+	if n.enclaves != nil {
+		mux.Handle("/kbs/", n.enclaves.guests)
+	}
 	mux.HandleFunc("GET /events", n.stream.serve(n.closing))
 	mux.HandleFunc("GET /healthz", n.health)
 	mux.Handle("GET /metrics", n.registry.Handler())
@@ -188,10 +191,10 @@ func (n *Node) pages(web http.Handler) http.Handler {
 	})
 }
 
-// public reports whether a path needs no caller: health, and the console's own files, which hold
-// nothing.
+// public reports whether a path needs no caller: health, the console's own files, which hold
+// nothing, and the key broker, whose callers show evidence instead of tokens.
 func public(path string) bool {
-	return path == "/" || path == "/healthz" || strings.HasPrefix(path, "/assets/") ||
+	return path == "/" || path == "/healthz" || strings.HasPrefix(path, "/kbs/") || strings.HasPrefix(path, "/assets/") ||
 		strings.HasPrefix(path, "/favicon")
 }
 

@@ -85,6 +85,7 @@ const (
 	sourceLedger  = "ledger.journal"
 	sourceGuard   = "guard.verdicts"
 	sourceSandbox = "sandbox.audit"
+	sourceEnclave = "node.enclave"
 )
 
 // eventEntries reads the lending service's outbox: the entry's payload is the event as stored.

@@ -32,8 +32,8 @@ type scoring struct {
 // way is one way to run models.
 type way struct {
 	scorer scorer.Scorer
-	where  string         // ScorerSandbox, ScorerProcess or ScorerOff: what became of the setting
-	why    string         // the setting is auto and it is no sandbox: the reason
+	where  string         // what became of the setting: one of its values but auto
+	why    string         // the setting is auto and it is no enclave: the reason
 	remote *scorer.Remote // nil where models run in this process
 	cells  *cells         // nil where it is no sandbox
 }
@@ -95,6 +95,13 @@ func (n *Node) scorerLauncher() (*way, scorer.Launcher, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if n.enclaves == nil && n.config.Sandbox.Scorer == ScorerEnclave {
+		return nil, nil, errs.New(errs.Unavailable, "this node has no enclaves")
+	}
+	if n.enclaves != nil && n.config.Sandbox.Scorer != ScorerSandbox {
+		cells.enclaves = n.enclaves
+		return &way{where: ScorerEnclave, cells: cells}, cells.launch, nil
+	}
 	return &way{where: ScorerSandbox, cells: cells}, cells.launch, nil
 }
 
@@ -139,7 +146,7 @@ func (n *Node) withoutScorer(cause error) error {
 	c.why, _, _ = strings.Cut(cause.Error(), "\n")
 	n.scoring.choice.Store(c)
 	close(n.scoring.settled)
-	n.log.Warn("credit models run in the node's process, not in a sandbox", "reason", c.why)
+	n.log.Warn("credit models run in the node's process, not in an enclave", "reason", c.why)
 	return nil
 }
 
@@ -156,12 +163,16 @@ func (n *Node) stopScorer() error {
 func (s *scoring) describe() string {
 	c := s.choice.Load()
 	switch {
+	case c.where == ScorerEnclave && c.cells.enclaves.simulated():
+		return "in a SIMULATED enclave (no memory protection), " + c.cells.describe()
+	case c.where == ScorerEnclave:
+		return "in an enclave, " + c.cells.describe()
 	case c.where == ScorerSandbox:
 		return "in a sandbox of its own, " + c.cells.describe()
 	case c.where == ScorerProcess:
 		return "in a process of its own, with nothing around it"
 	case c.why != "":
-		return "in this process, not in a sandbox: " + c.why
+		return "in this process, not in an enclave: " + c.why
 	}
 	return "in this process"
 }

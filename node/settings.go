@@ -85,11 +85,20 @@ func settings() []setting {
 		{"evidence.checkpoint_interval", "time between two signed checkpoints",
 			func(c *Config) value { return span(&c.Evidence.CheckpointInterval, "100ms", "1m") }},
 
-		{"sandbox.scorer",
-			"where credit models run: auto (a sandbox where the machine can, else this process), " +
-				"sandbox, process (a plain process of its own) or off (this process)",
+		{"enclave.tee",
+			"what vouches for enclaves of this machine: auto (the best there is), sim (simulated: no " +
+				"protection from whoever runs the machine), snp, tdx or tpm",
 			func(c *Config) value {
-				return choice(&c.Sandbox.Scorer, ScorerAuto, ScorerSandbox, ScorerProcess, ScorerOff)
+				return choice(&c.Enclave.TEE, TEEAuto, TEESim, TEESNP, TEETDX, TEETPM)
+			}},
+
+		{"sandbox.scorer",
+			"where credit models run: auto (an enclave where the machine can, else this process), " +
+				"enclave, sandbox (whose models the node hands over), process (a plain process of its " +
+				"own) or off (this process)",
+			func(c *Config) value {
+				return choice(&c.Sandbox.Scorer, ScorerAuto, ScorerEnclave, ScorerSandbox,
+					ScorerProcess, ScorerOff)
 			}},
 
 		{"access.loopback_open",

@@ -201,7 +201,9 @@ func (s *evidenceService) step(ctx context.Context, prover *tlog.Prover, leaf *t
 	} else {
 		step.Payload = string(payload)
 	}
-	step.Audit, err = s.audit(ctx, leaf, payload)
+	if step.Audit, err = s.audit(ctx, leaf, payload); err == nil && step.Audit != nil {
+		step.Enclave, err = s.enclave(ctx, step.Audit.Sandbox)
+	}
 	return step, err
 }
 
@@ -226,6 +228,8 @@ func summary(leaf *tlog.LeafAt, payload []byte) string {
 		return guardSummary(payload)
 	case sourceSandbox:
 		return auditSummary(payload)
+	case sourceEnclave:
+		return enclaveSummary(payload)
 	}
 	return ""
 }

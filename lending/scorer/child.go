@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"runtime"
@@ -18,21 +19,41 @@ const Name = "surety-scorer"
 // IsScorer reports whether the program was started as a scorer.
 func IsScorer(argv []string) bool { return len(argv) > 0 && path.Base(argv[0]) == Name }
 
-// Main serves asks from standard input until it ends, and returns the exit status.
-func Main([]string) int {
+// Main serves asks from standard input until it ends, and returns the exit status. A second
+// argument is the directory that holds the models.
+func Main(argv []string) int {
 	runtime.GOMAXPROCS(1) // one ask after another: more would only wait for each other
-	if err := Serve(os.Stdin, os.Stdout); err != nil {
+	if err := serveIn(argv[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "surety-scorer:", err)
 		return 1
 	}
 	return 0
 }
 
+func serveIn(arguments []string) error {
+	if len(arguments) == 0 {
+		return Serve(os.Stdin, os.Stdout, nil)
+	}
+	held, err := os.OpenRoot(arguments[0])
+	if err != nil {
+		return errs.As(errs.Unavailable, err, "scorer.models")
+	}
+	return errors.Join(Serve(os.Stdin, os.Stdout, held.FS()), held.Close())
+}
+
 // Serve answers what it reads from in, in order, until in ends. What has arrived at once is
 // answered with one write. A frame that is none is an error, and so is an ask that cannot be
 // answered: the parent knows the models and never makes one.
-func Serve(in io.Reader, out io.Writer) error {
+//
+// Where held is not nil, its files are the models: they are loaded first, in the order of their
+// names, and the parent is told which they are.
+func Serve(in io.Reader, out io.Writer, held fs.FS) error {
 	c := &child{in: newFrames(in), out: out, models: make(map[[32]byte]*score.Model)}
+	if held != nil {
+		if err := c.loadAll(held); err != nil {
+			return err
+		}
+	}
 	for {
 		if err := c.round(); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -85,6 +106,25 @@ func (c *child) take(kind byte, body []byte) error {
 		return c.answer()
 	}
 	return malformed("a frame of kind %d", kind)
+}
+
+// loadAll loads every file of a directory and tells the parent.
+func (c *child) loadAll(held fs.FS) error {
+	entries, err := fs.ReadDir(held, ".")
+	if err != nil {
+		return errs.As(errs.Unavailable, err, "scorer.models")
+	}
+	for _, entry := range entries {
+		file, err := fs.ReadFile(held, entry.Name())
+		if err != nil {
+			return errs.As(errs.Unavailable, err, "scorer.models")
+		}
+		if err := c.load(file); err != nil {
+			return errs.Wrap(err, "model %s", entry.Name())
+		}
+	}
+	_, err = c.out.Write(c.answers)
+	return errs.As(errs.Unavailable, err, "scorer.models")
 }
 
 func (c *child) load(file []byte) error {

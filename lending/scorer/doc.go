@@ -13,7 +13,7 @@
 // # Invariants
 //
 //   - Both ways give the same Answer bit for bit: models are integers, and the child gets them from
-//     its parent as files whose digests it returns.
+//     its parent, or finds them where it runs, and returns their digests.
 //   - An Ask is answered by the models it names or not at all.
 //   - An answer that is none (wrong number, sums that do not add up, points that are not those of
 //     the score) ends the child that gave it, and is given to nobody.

@@ -57,6 +57,7 @@ type program struct {
 func (p *program) Read(b []byte) (int, error)  { return p.out.Read(b) }
 func (p *program) Write(b []byte) (int, error) { return p.in.Write(b) }
 func (p *program) Trace(ident.ID)              {}
+func (p *program) Held() bool                  { return false }
 func (p *program) Mark() Mark                  { return Mark{} }
 
 // Kill ends the process. That it has ended already, or ends badly, is what is wanted.

@@ -20,6 +20,9 @@ type Process interface {
 	Write(p []byte) (int, error)
 	// Trace tells which work the asks written next belong to; zero where they belong to several.
 	Trace(id ident.ID)
+	// Held reports whether it finds the models where it runs: it says which it has loaded, and is
+	// sent none.
+	Held() bool
 	// Mark says which sandbox it runs in and how far its audit trail is known to have come.
 	Mark() Mark
 	// Kill ends it and returns once it is gone.

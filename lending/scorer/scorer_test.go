@@ -5,13 +5,16 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
 	"reflect"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"pgregory.net/rapid"
 
@@ -151,12 +154,13 @@ type stage struct {
 	parts []func(in io.Reader, out io.Writer) error
 	began int
 	trace []ident.ID
+	held  fs.FS // where children find the models; nil: they are sent
 }
 
 func (s *stage) launch(context.Context) (scorer.Process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	part := scorer.Serve
+	part := func(in io.Reader, out io.Writer) error { return scorer.Serve(in, out, s.held) }
 	if s.began < len(s.parts) {
 		part = s.parts[s.began]
 	}
@@ -188,6 +192,7 @@ type actor struct {
 
 func (a *actor) Read(b []byte) (int, error)  { return a.out.Read(b) }
 func (a *actor) Write(b []byte) (int, error) { return a.in.Write(b) }
+func (a *actor) Held() bool                  { return a.stage.held != nil }
 func (a *actor) Mark() scorer.Mark           { return scorer.Mark{Sandbox: "stage", Seq: 7} }
 func (a *actor) Trace(id ident.ID) {
 	a.stage.mu.Lock()
@@ -214,7 +219,37 @@ func spoilt(spoil func(answer []byte) ([]byte, error)) func(io.Reader, io.Writer
 			}
 			_, err := out.Write(sent)
 			return len(p), err
-		}))
+		}), nil)
+	}
+}
+
+// TestHeldModels lets a child find its models where it runs. One with other models than those that
+// will be asked for, or with them in another order, never serves.
+func TestHeldModels(t *testing.T) {
+	_, all := models(t)
+	files := fstest.MapFS{}
+	for i, m := range all {
+		files[fmt.Sprintf("%02d", i)] = &fstest.MapFile{Data: m.Bytes()}
+	}
+	w := open(t, (&stage{held: files}).launch)
+	want, _ := scorer.Local{}.Score(context.Background(), w.ask(w.some()))
+	got, err := w.Score(context.Background(), w.ask(w.some()))
+	if err != nil || !equal(got, want) {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	swapped := fstest.MapFS{"00": files["01"], "01": files["00"]}
+	spoiled := fstest.MapFS{"00": &fstest.MapFile{Data: all[0].Bytes()[1:]}}
+	for name, held := range map[string]fs.FS{"swapped": swapped, "spoiled": spoiled,
+		"none": fstest.MapFS{}} {
+		w := open(t, (&stage{held: held}).launch)
+		done := advance(w.clock)
+		if _, err := w.Score(context.Background(), w.ask(w.some())); !errs.Is(err, errs.Unavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if w.State().Serving {
+			t.Errorf("%s: it serves", name)
+		}
+		done()
 	}
 }
 
@@ -305,7 +340,7 @@ func TestHungChild(t *testing.T) {
 			}
 			_, err := io.Copy(io.Discard, in)
 			return len(p), errors.Join(err, io.ErrClosedPipe)
-		}))
+		}), nil)
 	}
 	s := &stage{parts: []func(io.Reader, io.Writer) error{hang}}
 	w := open(t, s.launch)
@@ -396,7 +431,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{255, 255, 255, 255, 1})
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		_ = scorer.Serve(bytes.NewReader(data), io.Discard) // must return
+		_ = scorer.Serve(bytes.NewReader(data), io.Discard, nil) // must return
 	})
 }
 

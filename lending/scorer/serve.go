@@ -98,8 +98,10 @@ func (r *Remote) late(now, began clock.Instant, ready <-chan struct{}) error {
 // give hands the models to a child and sees that it has loaded each.
 func (r *Remote) give(p Process, in *frames) error {
 	for _, m := range r.deps.Models {
-		if _, err := p.Write(appendModel(nil, m.Bytes())); err != nil {
-			return errs.As(errs.Unavailable, err, "scorer.give")
+		if !p.Held() {
+			if _, err := p.Write(appendModel(nil, m.Bytes())); err != nil {
+				return errs.As(errs.Unavailable, err, "scorer.give")
+			}
 		}
 		kind, body, err := in.next()
 		if err != nil {

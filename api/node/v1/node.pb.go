@@ -329,11 +329,10 @@ type Enclave struct {
 	Signer        string                 `protobuf:"bytes,4,opt,name=signer,proto3" json:"signer,omitempty"`           // SHA-256 of the signer's public key, hex
 	Product       string                 `protobuf:"bytes,5,opt,name=product,proto3" json:"product,omitempty"`
 	Svn           uint64                 `protobuf:"varint,6,opt,name=svn,proto3" json:"svn,omitempty"`
-	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`                            // of the broker's appraisal, as ear.status
-	Line          string                 `protobuf:"bytes,8,opt,name=line,proto3" json:"line,omitempty"`                                // what that means, in a sentence
-	Releases      uint64                 `protobuf:"varint,9,opt,name=releases,proto3" json:"releases,omitempty"`                       // secrets released to it
-	ReleasedAt    string                 `protobuf:"bytes,10,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"` // the newest of them
-	Refusals      uint64                 `protobuf:"varint,11,opt,name=refusals,proto3" json:"refusals,omitempty"`                      // by the node's broker, among its newest records
+	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`       // of the broker's appraisal, as ear.status
+	Line          string                 `protobuf:"bytes,8,opt,name=line,proto3" json:"line,omitempty"`           // what that means, in a sentence
+	Releases      uint64                 `protobuf:"varint,9,opt,name=releases,proto3" json:"releases,omitempty"`  // secrets released to it
+	Refusals      uint64                 `protobuf:"varint,10,opt,name=refusals,proto3" json:"refusals,omitempty"` // by the node's broker, among its newest records
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -429,13 +428,6 @@ func (x *Enclave) GetReleases() uint64 {
 		return x.Releases
 	}
 	return 0
-}
-
-func (x *Enclave) GetReleasedAt() string {
-	if x != nil {
-		return x.ReleasedAt
-	}
-	return ""
 }
 
 func (x *Enclave) GetRefusals() uint64 {
@@ -760,7 +752,7 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x0eanchored_index\x18\x11 \x01(\x04R\ranchoredIndex\x12&\n" +
 	"\x0fhead_age_millis\x18\x12 \x01(\x03R\rheadAgeMillis\x12\x1a\n" +
 	"\brestarts\x18\x13 \x01(\x04R\brestarts\x121\n" +
-	"\aenclave\x18\x14 \x01(\v2\x17.surety.node.v1.EnclaveR\aenclave\"\xa4\x02\n" +
+	"\aenclave\x18\x14 \x01(\v2\x17.surety.node.v1.EnclaveR\aenclave\"\x83\x02\n" +
 	"\aEnclave\x12\x10\n" +
 	"\x03tee\x18\x01 \x01(\tR\x03tee\x12\x1c\n" +
 	"\tguarantee\x18\x02 \x01(\tR\tguarantee\x12 \n" +
@@ -770,11 +762,9 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x03svn\x18\x06 \x01(\x04R\x03svn\x12\x16\n" +
 	"\x06status\x18\a \x01(\tR\x06status\x12\x12\n" +
 	"\x04line\x18\b \x01(\tR\x04line\x12\x1a\n" +
-	"\breleases\x18\t \x01(\x04R\breleases\x12\x1f\n" +
-	"\vreleased_at\x18\n" +
-	" \x01(\tR\n" +
-	"releasedAt\x12\x1a\n" +
-	"\brefusals\x18\v \x01(\x04R\brefusals\"\xa0\t\n" +
+	"\breleases\x18\t \x01(\x04R\breleases\x12\x1a\n" +
+	"\brefusals\x18\n" +
+	" \x01(\x04R\brefusals\"\xa0\t\n" +
 	"\x05Board\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\tR\x02at\x12\x1d\n" +
 	"\n" +

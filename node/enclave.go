@@ -1,0 +1,232 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"surety/base/errs"
+	"surety/base/ident"
+	"surety/enclave"
+	"surety/enclave/attest"
+	"surety/enclave/broker"
+	"surety/enclave/client"
+	"surety/enclave/launch"
+	"surety/evidence"
+	"surety/evidence/tlog"
+	"surety/sandbox/runtime"
+)
+
+// brokerName is what the node's own key broker is called, in manifests and in its tokens.
+const brokerName = "node"
+
+// enclaves is what the node's enclaves have in common: the machine's device, and the broker that
+// keeps their secrets and those of others who come through the node's door.
+type enclaves struct {
+	node     *Node
+	device   attest.Device
+	verifier *attest.Verifier
+	broker   *broker.Broker
+	guests   http.Handler
+
+	writing sync.Mutex // one record of our source after the other
+}
+
+// simRootFile holds the simulation's root, below the simulation's directory.
+const simRootFile = "root.pem"
+
+// Kinds of our records in the evidence log.
+const (
+	kindMeasured = "enclave.measured" // a build was published, with its manifest
+	kindStarted  = "enclave.started"  // an enclave runs, in which sandbox, and what it had shown
+)
+
+// openEnclaves opens the machine's device and the broker.
+func (n *Node) openEnclaves(ctx context.Context) error {
+	if n.deps.Program == "" {
+		return nil
+	}
+	e := &enclaves{node: n}
+	simulation := n.path("enclave", "simulated")
+	var err error
+	tee := enclave.TEE("")
+	if n.config.Enclave.TEE != TEEAuto {
+		tee = enclave.TEE(n.config.Enclave.TEE)
+	}
+	e.device, err = attest.OpenDevice(ctx, tee, attest.Options{SimDir: simulation,
+		Program: n.deps.Program})
+	if err != nil && n.config.Enclave.TEE == TEEAuto {
+		n.log.Warn("this node has no enclaves", "reason", err)
+		return nil
+	}
+	if err != nil {
+		return errs.Wrap(err, "enclave.tee is %s", n.config.Enclave.TEE)
+	}
+	n.onClose("enclave device", e.device.Close)
+	roots := attest.Roots{}
+	if e.device.TEE() == enclave.Sim {
+		root, err := os.ReadFile(filepath.Join(simulation, simRootFile))
+		if err != nil {
+			return errs.As(errs.Unavailable, err, "node.enclave")
+		}
+		roots.Sim = [][]byte{root}
+	}
+	if e.verifier, err = attest.NewVerifier(roots); err != nil {
+		return err
+	}
+	e.broker, err = broker.Open(ctx, broker.Config{Dir: n.path("enclave", "broker"),
+		Name: brokerName}, broker.Deps{Verifier: e.verifier, Log: n.log, Clock: n.deps.Clock,
+		Evidence: n.evidence, Logged: e.logged})
+	if err != nil {
+		return err
+	}
+	n.onClose("key broker", e.broker.Close)
+	e.guests = e.broker.Handler()
+	n.enclaves = e
+	return nil
+}
+
+// simulated reports whether nothing but this program's word stands behind the node's enclaves.
+func (e *enclaves) simulated() bool { return e.device.TEE() == enclave.Sim }
+
+// measureSubject is the subject under which the evidence log names a measurement.
+func measureSubject(m enclave.Digest) ident.ID { return ident.Derive("enclave", m.String()) }
+
+// measured is the payload of a record that publishes a build.
+type measuredBuild struct {
+	Measure  enclave.Digest    `json:"measure"`
+	Signer   enclave.KeyID     `json:"signer"`
+	Name     string            `json:"name"`
+	Product  string            `json:"product"`
+	SVN      uint64            `json:"svn"`
+	Manifest *enclave.Manifest `json:"manifest"`
+}
+
+// publish puts a build's measurement into the evidence log, where it is not there yet.
+func (e *enclaves) publish(ctx context.Context, s enclave.Signed) error {
+	known, err := e.logged(ctx, s.Measure)
+	if err != nil || known {
+		return err
+	}
+	return e.record(ctx, kindMeasured, measuredBuild{Measure: s.Measure, Signer: s.Signer,
+		Name: s.Manifest.Name, Product: s.Manifest.Product, SVN: s.Manifest.SVN,
+		Manifest: s.Manifest}, measureSubject(s.Measure))
+}
+
+// logged reports whether the evidence log holds a build's measurement, with a proof that it does.
+func (e *enclaves) logged(ctx context.Context, m enclave.Digest) (bool, error) {
+	log := e.node.evidence
+	leaves, err := log.Lookup(ctx, measureSubject(m), 0, tlog.MaxLookup)
+	if err != nil {
+		return false, err
+	}
+	for _, leaf := range leaves {
+		if leaf.Record.Source != sourceEnclave || leaf.Record.Kind != kindMeasured {
+			continue
+		}
+		payload, err := log.Payload(ctx, leaf)
+		if err != nil {
+			return false, err
+		}
+		var build measuredBuild
+		if json.Unmarshal(payload, &build) != nil || build.Measure != m {
+			continue
+		}
+		return true, e.prove(ctx, leaf)
+	}
+	return false, nil
+}
+
+// prove checks that a record is in the tree of a checkpoint.
+func (e *enclaves) prove(ctx context.Context, leaf tlog.LeafAt) error {
+	checkpoint, err := e.node.evidence.CheckpointOf(ctx, leaf.Index+1)
+	if err != nil {
+		return err
+	}
+	prover, err := e.node.evidence.Prover(ctx, checkpoint)
+	if err != nil {
+		return err
+	}
+	_, err = prover.Inclusion(ctx, leaf)
+	return err
+}
+
+// tellStarted records that an enclave runs, what it had shown to get its secrets, and what was made
+// of it.
+func (e *enclaves) tellStarted(ctx context.Context, s started) error {
+	return e.record(ctx, kindStarted, s, sandboxSubject(s.Sandbox), measureSubject(s.Proof.Measure))
+}
+
+// record appends a record of ours to the evidence log.
+func (e *enclaves) record(ctx context.Context, kind string, payload any, about ...ident.ID) error {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return errs.As(errs.Internal, err, "node.enclave")
+	}
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	seq, err := e.node.evidence.LastSeq(sourceEnclave)
+	if err != nil {
+		return err
+	}
+	return e.node.evidence.Append(ctx, evidence.Entry{Source: sourceEnclave, SourceSeq: seq + 1,
+		Part: "enclave", Kind: kind, Subjects: about, At: e.node.deps.Clock.Now(), Payload: data})
+}
+
+// order says how the scorer's bundle is started: its secrets come from this node's broker, through
+// the handler that the door has, without a socket between.
+func (e *enclaves) order(id string, c *cells) launch.Order {
+	return launch.Order{Instance: id, Bundle: c.bundle, Device: e.device,
+		Brokers: map[string]launch.BrokerAt{brokerName: {URL: "http://127.0.0.1",
+			Transport: client.Inside(e.guests)}},
+		Labels: map[string]string{"part": "lending", "program": "scorer"}}
+}
+
+// open measures and attests the scorer, and obtains its models.
+func (e *enclaves) open(ctx context.Context, id string, c *cells) (*launch.Opened, error) {
+	return launch.Open(ctx, launch.Deps{Host: c.host, Clock: e.node.deps.Clock, Log: e.node.log},
+		e.order(id, c))
+}
+
+// create boots an opened enclave and lets it run.
+func (e *enclaves) create(ctx context.Context, opened *launch.Opened, in, out *os.File) (
+	*runtime.Sandbox, error) {
+	box, err := opened.Create(ctx, runtime.Stdio{Stdin: in, Stdout: out, Attached: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := box.Start(ctx); err != nil {
+		return nil, errors.Join(err, endBox(box))
+	}
+	return box, nil
+}
+
+// describe says in a few words what stands behind the node's enclaves.
+func (e *enclaves) describe() string {
+	if e.simulated() {
+		return "SIMULATED enclaves: no memory protection. The operator of this machine can read " +
+			"everything the programs read"
+	}
+	return "enclaves on " + e.device.Describe()
+}
+
+// refusalsBack is how many of the broker's newest records the board looks through.
+const refusalsBack = 256
+
+// refusals counts what the broker has refused of late.
+func (e *enclaves) refusals(ctx context.Context) (count uint64, _ error) {
+	list, err := e.broker.Outcomes(ctx, "", refusalsBack)
+	if err != nil {
+		return 0, err
+	}
+	for i := range list {
+		if list[i].Reason != "" {
+			count++
+		}
+	}
+	return count, nil
+}
