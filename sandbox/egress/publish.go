@@ -71,6 +71,19 @@ func (g *Gateway) publishTCP(host netip.AddrPort, inside uint16) (netip.AddrPort
 	return l.Addr().(*net.TCPAddr).AddrPort(), nil
 }
 
+// Enter carries a connection of the host to a port inside, as Publish does with one that it has
+// accepted: for a caller that decides itself who may come in. The connection is the gateway's from
+// then on. Errors: Invalid for port 0, Unavailable when the gateway is closed.
+func (g *Gateway) Enter(conn *net.TCPConn, inside uint16) error {
+	if inside == 0 {
+		return errors.Join(errs.New(errs.Invalid, "egress: enter: port 0 inside"), conn.Close())
+	}
+	if !g.start(func() { g.enterTCP(conn, inside) }) {
+		return errors.Join(errClosed(), conn.Close())
+	}
+	return nil
+}
+
 func (g *Gateway) acceptHost(l *net.TCPListener, inside uint16) {
 	for {
 		conn, err := l.AcceptTCP()

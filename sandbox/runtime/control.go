@@ -28,6 +28,7 @@ type request struct {
 	Dir     string  `json:"dir,omitempty"`
 	Leave   bool    `json:"leave,omitempty"`
 	Trace   string  `json:"trace,omitempty"`
+	Port    uint16  `json:"port,omitempty"`    // of dial
 	Session string  `json:"session,omitempty"` // of exec, and of the signals to what it started
 }
 
@@ -38,6 +39,8 @@ type answer struct {
 	Error    string          `json:"error,omitempty"`
 	ExitCode int             `json:"exit_code,omitempty"`
 	Body     json.RawMessage `json:"body,omitempty"`
+
+	file *os.File // of dial: the connection, which is the caller's
 }
 
 func throughDir(dir *os.File, path string) string {
@@ -84,7 +87,12 @@ func (s *Sandbox) converse(ctx context.Context, r request, began func(),
 
 // hear waits for one answer.
 func (s *Sandbox) hear(ctx context.Context, conn *net.UnixConn, op string) (answer, error) {
-	content, _, err := readMessage(conn)
+	content, files, err := readMessage(conn)
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
 	if ctx.Err() != nil {
 		return answer{}, errs.As(errs.Canceled, ctx.Err(), "sandbox %s: %s", s.id, op)
 	}
@@ -93,6 +101,9 @@ func (s *Sandbox) hear(ctx context.Context, conn *net.UnixConn, op string) (answ
 			s.id, op)
 	}
 	var a answer
+	if op == "dial" && len(files) == 1 {
+		a.file, files = files[0], nil
+	}
 	if err := json.Unmarshal(content, &a); err != nil {
 		return a, errs.As(errs.Internal, err, "sandbox %s: %s: answer", s.id, op)
 	}

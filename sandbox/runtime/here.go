@@ -47,7 +47,9 @@ func (h *Host) Run(ctx context.Context, spec Spec, io Stdio, patience time.Durat
 		io.handOver()
 		if refused = v.start(nil); refused != nil {
 			v.end("it could not be started: " + refused.Error())
+			return
 		}
+		io.began()
 	})
 	if err != nil {
 		s.undo()
@@ -70,6 +72,7 @@ func (h *Host) runElsewhere(ctx context.Context, spec Spec, io Stdio,
 	if err := s.Start(ctx); err != nil {
 		return State{}, err
 	}
+	io.began()
 	st, err := s.Wait(ctx)
 	if ctx.Err() == nil {
 		return st, err
@@ -86,6 +89,13 @@ func (h *Host) runElsewhere(ctx context.Context, spec Spec, io Stdio,
 func (io *Stdio) handOver() {
 	if io.HandedOver != nil {
 		io.HandedOver()
+	}
+}
+
+// began tells the caller that the program runs.
+func (io *Stdio) began() {
+	if io.Began != nil {
+		io.Began()
 	}
 }
 

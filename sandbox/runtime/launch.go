@@ -38,9 +38,10 @@ type Stdio struct {
 	// HandedOver is called by Run when the program has the streams: the caller may close its own.
 	HandedOver func()
 
+	Began func() // called by Run and Exec once the program, or the process, runs
+
 	// Of Exec alone.
 	Signals <-chan os.Signal // passed on to the process inside
-	Began   func()           // called once it runs
 }
 
 // order is what a supervisor is told on its start, besides the spec.

@@ -206,3 +206,79 @@ func TestLayersRefused(t *testing.T) {
 		t.Errorf("left: %v, %v", list, err)
 	}
 }
+
+// TestClosed asks a supervisor whose sandbox nobody may look into.
+func TestClosed(t *testing.T) {
+	f := newFixture(t)
+	spec := f.spec("stay")
+	spec.Closed = &runtime.Closed{Entries: []string{"/inside"}}
+	s, out := f.start(spec, "")
+	if n, err := out.Read(make([]byte, 16)); n == 0 {
+		t.Fatal(err)
+	}
+	for _, row := range [...]struct {
+		p    runtime.Process
+		says string
+	}{
+		{runtime.Process{Args: []string{"/bin/sh"}}, "/bin/sh is not one of the programs"},
+		{runtime.Process{Args: []string{"/inside", "exit", "0"}, Env: []string{"LD_PRELOAD=x"}}, "environment"},
+		{runtime.Process{Args: []string{"/inside", "exit", "0"}, User: &runtime.User{}}, "own user"},
+	} {
+		if _, err := s.Exec(t.Context(), row.p, runtime.Stdio{}); !errs.Is(err, errs.Refused) ||
+			!strings.Contains(err.Error(), row.says) {
+			t.Errorf("%v: %v", row.p, err)
+		}
+	}
+	code, err := s.Exec(t.Context(), runtime.Process{Args: []string{"/inside", "exit", "3"}}, runtime.Stdio{})
+	if err != nil || code != 3 {
+		t.Errorf("an entry: %d, %v", code, err)
+	}
+	if err := s.Checkpoint(t.Context(), filepath.Join(t.TempDir(), "snap"), true); !errs.Is(err, errs.Refused) {
+		t.Errorf("a snapshot: %v", err)
+	}
+}
+
+// TestDial comes to a port inside without one of the host.
+func TestDial(t *testing.T) {
+	f := newFixture(t)
+	if os.Geteuid() != 0 {
+		return // a network of its own is root's here
+	}
+	spec := f.spec("serve")
+	spec.Network.Mode = "stack"
+	s, out := f.start(spec, "")
+	if n, err := out.Read(make([]byte, 16)); n == 0 {
+		t.Fatal(err)
+	}
+	conn, err := s.Dial(t.Context(), 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(said), "from inside") {
+		t.Errorf("%q, %v", said, err)
+	}
+	silent, err := s.Dial(t.Context(), 81)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("something listens at port 81")
+	}
+	if _, err := s.Dial(t.Context(), 0); !errs.Is(err, errs.Invalid) {
+		t.Errorf("port 0: %v", err)
+	}
+	apart := f.spec("stay")
+	apart.ID += "2"
+	other, up := f.start(apart, "")
+	if n, err := up.Read(make([]byte, 16)); n == 0 {
+		t.Fatal(err)
+	}
+	if _, err := other.Dial(t.Context(), 80); !errs.Is(err, errs.Refused) {
+		t.Errorf("without a network: %v", err)
+	}
+}

@@ -21,6 +21,8 @@ const (
 	maxPool = 128
 	// maxTaken bounds the sandboxes of one pool that run at once besides.
 	maxTaken = 1024
+	// maxStrangers bounds the connections of others that are turned away while one of ours is made.
+	maxStrangers = 16
 	// fillAtOnce bounds how many boot at a time: booting is work of the processor alone.
 	fillAtOnce = 4
 	// ringBytes is the room for records between kernel and collector: at 100 bytes each it holds

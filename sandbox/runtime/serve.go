@@ -42,6 +42,8 @@ func (v *supervisor) handle(conn *net.UnixConn) {
 		a = answer{Kind: errs.Invalid, Error: err.Error()}
 	} else if a, err = v.do(&r, files, conn); err != nil {
 		a = answer{Kind: errs.KindOf(err), Error: err.Error()}
+	} else if r.Op == "dial" {
+		return // it has been answered, with the connection
 	}
 	content, err = json.Marshal(a)
 	if err != nil {
@@ -79,6 +81,8 @@ func (v *supervisor) do(r *request, files []*os.File, conn *net.UnixConn) (answe
 			return answer{}, err
 		}
 		return answer{}, v.body.trace(id)
+	case "dial":
+		return answer{}, v.dial(r, conn)
 	case "processes":
 		return v.processes()
 	case "stats":
@@ -160,7 +164,7 @@ func (v *supervisor) checkpoint(r *request) error {
 	if err := v.require(Running, Paused); err != nil {
 		return err
 	}
-	if v.spec.Secret() {
+	if v.spec.Secret() || v.spec.Closed != nil {
 		return errs.New(errs.Refused, "its memory holds secrets, which a snapshot would write to a disk")
 	}
 	if err := os.Mkdir(r.Dir, 0o700); err != nil {
@@ -190,6 +194,9 @@ func (v *supervisor) exec(r *request, files []*os.File, conn *net.UnixConn) (ans
 	}
 	if len(files) != 3 {
 		return answer{}, errs.New(errs.Invalid, "%d streams, wants 3", len(files))
+	}
+	if err := v.spec.Closed.mayRun(&r.Process); err != nil {
+		return answer{}, err
 	}
 	session := words.Record{Kind: words.KindSession, Path: r.Process.Args[0], Args: r.Process.Args}
 	if r.Process.User != nil {

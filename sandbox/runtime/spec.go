@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"surety/base/errs"
 	"surety/base/ident"
 	"surety/sandbox"
 	"surety/sandbox/image"
@@ -37,6 +38,7 @@ type Spec struct {
 	Caps     []string          `json:"capabilities,omitempty"` // CAP_...; empty: none
 	Policy   *sandbox.Policy   `json:"policy,omitempty"`       // nil: allow all, core audit
 	Learn    bool              `json:"learn,omitempty"`        // observe and record what a policy needs
+	Closed   *Closed           `json:"closed,omitempty"`       // nil: its operator may look inside
 	Labels   map[string]string `json:"labels,omitempty"`
 	Trace    ident.ID          `json:"trace"`
 	Snapshot string            `json:"snapshot,omitempty"` // directory of a checkpoint to start from
@@ -67,6 +69,28 @@ type Layer struct {
 
 	Digest string `json:"digest"` // sha256:hex of Path's bytes; of Memory, what the birth record says
 	Target string `json:"target"` // a directory that the root has, where that takes no writes
+}
+
+// Closed says that whoever runs a sandbox may not look into it: no snapshot is taken, and exec runs
+// nothing but Entries, as the program's own user and with the program's own environment. It binds the
+// supervisor, whoever asks it; it cannot bind who may read a supervisor's memory.
+type Closed struct {
+	Entries []string `json:"entries,omitempty"` // absolute paths
+}
+
+// mayRun refuses what Closed does not let exec run.
+func (c *Closed) mayRun(p *Process) error {
+	switch {
+	case c == nil:
+		return nil
+	case !slices.Contains(c.Entries, p.Args[0]):
+		return errs.New(errs.Refused, "nobody may look inside: %s is not one of the programs that exec "+
+			"may run (%v)", p.Args[0], c.Entries)
+	case len(p.Env) > 0 || p.User != nil:
+		return errs.New(errs.Refused, "nobody may look inside: %s runs with the program's own user and "+
+			"environment", p.Args[0])
+	}
+	return nil
 }
 
 // Secret reports whether a layer is in memory alone.

@@ -17,6 +17,7 @@ import (
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/sandbox"
+	"surety/sandbox/egress"
 	"surety/sandbox/trail"
 )
 
@@ -39,6 +40,7 @@ type supervisor struct {
 	policy    *sandbox.Compiled
 	names     func(netip.Addr, string, clock.Instant) error // ring.SetName, wherever the ring is
 	collector *collector
+	gateway   *egress.Gateway // nil without a network of its own
 	door      *net.UnixListener
 	held      *heldStreams // of a pool's sandbox, until it is taken
 	started   chan error   // what begin returned, once the gate was opened

@@ -63,6 +63,7 @@ func (v *supervisor) openGateway(link egress.Link) error {
 	if err != nil {
 		return err
 	}
+	v.gateway = gateway
 	ctx, stop := context.WithCancel(context.Background())
 	v.later(func() {
 		stop()
