@@ -136,6 +136,19 @@ func (f *auditFilter) read(c *cobra.Command) error {
 	return nil
 }
 
+// open reads what was typed and opens the trail that is meant.
+func (f *auditFilter) open(c *cobra.Command, find func(string) (string, error), name string) (
+	*trail.Reader, error) {
+	if err := f.read(c); err != nil {
+		return nil, err
+	}
+	path, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	return trail.Open(path)
+}
+
 func parseBlock(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
@@ -256,14 +269,7 @@ is shown is not verified: see "surety sandbox audit verify".` + recordFields,
 	filter.flags(c.Flags())
 	c.Flags().IntVar(&filter.last, "last", 0, "only so many, the last ones; 0 for all")
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
-		if err := filter.read(c); err != nil {
-			return err
-		}
-		path, err := find(args[0])
-		if err != nil {
-			return err
-		}
-		r, err := trail.Open(path)
+		r, err := filter.open(c, find, args[0])
 		if err != nil {
 			return err
 		}
@@ -312,14 +318,7 @@ command is interrupted. Lines and objects are those of show.` + recordFields,
 	filter.flags(c.Flags())
 	c.Flags().IntVar(&filter.last, "last", 10, "begin with so many earlier ones")
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
-		if err := filter.read(c); err != nil {
-			return err
-		}
-		path, err := find(args[0])
-		if err != nil {
-			return err
-		}
-		r, err := trail.Open(path)
+		r, err := filter.open(c, find, args[0])
 		if err != nil {
 			return err
 		}

@@ -3,11 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
 	"surety/sandbox/runtime"
@@ -253,30 +251,15 @@ func sandboxKill(env *Env) *cobra.Command {
 		Long:    `The signal is a name, as TERM, or a number.`,
 		Example: `  surety sandbox kill --signal HUP web`,
 	}, func(h *hosted, s *runtime.Sandbox) error {
-		signal, err := parseSignal(name)
+		signal, err := runtime.ParseSignal(name)
 		if err != nil {
 			return usage(h.Command, "--signal: %v", err)
 		}
-		return s.Kill(h.Context(), int(signal), all)
+		return s.Kill(h.Context(), signal, all)
 	})
 	c.Flags().StringVarP(&name, "signal", "s", "KILL", "signal to send")
 	c.Flags().BoolVarP(&all, "all", "a", false, "to every process inside")
 	return c
-}
-
-func parseSignal(text string) (unix.Signal, error) {
-	name := strings.ToUpper(text)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if s := unix.SignalNum(name); s != 0 {
-		return s, nil
-	}
-	var n int
-	if _, err := fmt.Sscanf(text, "%d", &n); err != nil || n < 1 || n > 64 {
-		return 0, errs.New(errs.Invalid, "%q is no signal", text)
-	}
-	return unix.Signal(n), nil
 }
 
 func sandboxWait(env *Env) *cobra.Command {

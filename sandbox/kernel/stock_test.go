@@ -23,7 +23,7 @@ func TestCallsMeanWhatTheyDoInStock(t *testing.T) {
 		t.Skip("set SURETY_RUNSC to a stock runsc to compare with")
 	}
 	for _, uid := range []uint32{0, 1000} {
-		compare(t, runsc, plan{args: []string{"grid /work"}, files: map[string]string{"/work/": ""},
+		compare(t, runsc, plan{args: []string{"grid /grid"}, files: map[string]string{"/grid/": ""},
 			uid: uid})
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"surety/base/clock"
 	"surety/base/errs"
@@ -240,7 +238,7 @@ func (c *call) kill(ctx context.Context, args []string) (int, error) {
 	if len(rest) != 2 {
 		return 0, errs.New(errs.Invalid, "takes a container id and a signal, got %q", rest)
 	}
-	signal, err := parseSignal(rest[1])
+	signal, err := runtime.ParseSignal(rest[1])
 	if err != nil {
 		return 0, err
 	}
@@ -248,28 +246,11 @@ func (c *call) kill(ctx context.Context, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = s.Kill(ctx, int(signal), all)
+	err = s.Kill(ctx, signal, all)
 	if st, stateErr := s.State(); err != nil && stateErr == nil && st.Status == runtime.Stopped {
 		return 0, errs.New(errs.Refused, "container not running") // callers of runc know these words
 	}
 	return 0, err
-}
-
-func parseSignal(text string) (unix.Signal, error) {
-	if n, err := strconv.Atoi(text); err == nil {
-		if n < 1 || n > 64 {
-			return 0, errs.New(errs.Invalid, "signal %d is not from 1 to 64", n)
-		}
-		return unix.Signal(n), nil
-	}
-	name := strings.ToUpper(text)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if s := unix.SignalNum(name); s != 0 {
-		return s, nil
-	}
-	return 0, errs.New(errs.Invalid, "%q is no signal", text)
 }
 
 func (c *call) delete(ctx context.Context, args []string) (int, error) {

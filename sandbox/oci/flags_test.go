@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"surety/base/errs"
 	"surety/sys/wallclock"
 )
@@ -70,20 +68,6 @@ func TestGlobalFlags(t *testing.T) {
 		c := &call{out: new(bytes.Buffer), lookup: func(string) (string, bool) { return "", false }}
 		if _, err := c.run(context.Background(), strings.Fields(line)); !errs.Is(err, errs.Invalid) {
 			t.Errorf("%q: %v", line, err)
-		}
-	}
-}
-
-func TestParseSignal(t *testing.T) {
-	for text, want := range map[string]unix.Signal{"9": unix.SIGKILL, "KILL": unix.SIGKILL,
-		"SIGTERM": unix.SIGTERM, "usr1": unix.SIGUSR1, "64": 64} {
-		if got, err := parseSignal(text); err != nil || got != want {
-			t.Errorf("%s: %d %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "0", "65", "-1", "SIGSPARKLE"} {
-		if _, err := parseSignal(text); !errs.Is(err, errs.Invalid) {
-			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

@@ -59,58 +59,45 @@ func (r *reader) policy(body ast.Node) (p sandbox.Policy) {
 }
 
 func (r *reader) execRule(field string, node ast.Node) (rule sandbox.ExecRule) {
-	for _, pair := range r.mapping(field, node) {
-		key, value := pair.Key.GetToken().Value, pair.Value
-		switch key {
-		case "allow":
-			rule.Allow = r.text(field+"."+key, value)
-		case "deny":
-			rule.Deny = r.text(field+"."+key, value)
-		case "note":
-			rule.Note = r.text(field+"."+key, value)
-		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+	r.rule(field, node, map[string]func(string, ast.Node){
+		"allow": r.into(&rule.Allow), "deny": r.into(&rule.Deny), "note": r.into(&rule.Note)})
 	return rule
 }
 
 func (r *reader) fileRule(field string, node ast.Node) (rule sandbox.FileRule) {
-	for _, pair := range r.mapping(field, node) {
-		key, value := pair.Key.GetToken().Value, pair.Value
-		switch key {
-		case "allow":
-			rule.Allow = r.text(field+"."+key, value)
-		case "deny":
-			rule.Deny = r.text(field+"."+key, value)
-		case "access":
-			rule.Access = list(r, field+"."+key, value, r.text)
-		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+	r.rule(field, node, map[string]func(string, ast.Node){
+		"allow": r.into(&rule.Allow), "deny": r.into(&rule.Deny),
+		"access": r.listInto(&rule.Access, r.text)})
 	return rule
 }
 
 func (r *reader) netRule(field string, node ast.Node) (rule sandbox.NetRule) {
-	for _, pair := range r.mapping(field, node) {
-		key, value := pair.Key.GetToken().Value, pair.Value
-		switch key {
-		case "allow":
-			rule.Allow = r.text(field+"."+key, value)
-		case "deny":
-			rule.Deny = r.text(field+"."+key, value)
-		case "ports":
-			rule.Ports = list(r, field+"."+key, value, r.port)
-		case "protocol":
-			rule.Protocol = r.text(field+"."+key, value)
-		case "act":
-			rule.Act = list(r, field+"."+key, value, r.text)
-		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+	r.rule(field, node, map[string]func(string, ast.Node){
+		"allow": r.into(&rule.Allow), "deny": r.into(&rule.Deny),
+		"ports": r.listInto(&rule.Ports, r.port), "protocol": r.into(&rule.Protocol),
+		"act": r.listInto(&rule.Act, r.text)})
 	return rule
+}
+
+// rule gives the value of each key to what takes it.
+func (r *reader) rule(field string, node ast.Node, takes map[string]func(string, ast.Node)) {
+	for _, pair := range r.mapping(field, node) {
+		key := pair.Key.GetToken().Value
+		take, known := takes[key]
+		if !known {
+			r.fail(pair.Key, "key %s.%s is unknown", field, key)
+			continue
+		}
+		take(field+"."+key, pair.Value)
+	}
+}
+
+func (r *reader) into(text *string) func(string, ast.Node) {
+	return func(field string, node ast.Node) { *text = r.text(field, node) }
+}
+
+func (r *reader) listInto(texts *[]string, item func(string, ast.Node) string) func(string, ast.Node) {
+	return func(field string, node ast.Node) { *texts = list(r, field, node, item) }
 }
 
 // pairs returns the keys and values of a mapping, nil for another node.
