@@ -32,20 +32,29 @@ func scorerBox(t *testing.T, n *node) *nodev1.Sandbox {
 	return nil
 }
 
-// TestScorerSandbox keeps the credit scorer in a sandbox whose policy is enforced: the board and the
-// trace say so, and what of it is killed while applications come in is started again without a lost
-// or a wrong decision.
+// TestScorerSandbox keeps the credit scorer in a sandbox whose policy is enforced, plain and as an
+// enclave: the board and the trace say so, and what of it is killed while applications come in is
+// started again without a lost or a wrong decision.
 func TestScorerSandbox(t *testing.T) {
 	t.Parallel()
+	for _, setting := range []string{"sandbox", "enclave"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			scorerSandbox(t, "sandbox.scorer="+setting)
+		})
+	}
+}
+
+func scorerSandbox(t *testing.T, setting string) {
 	dir := t.TempDir()
-	n := startNode(t, dir, "--rate", "0", "--set", "sandbox.scorer=sandbox")
+	n := startNode(t, dir, "--rate", "0", "--set", setting)
 	box := scorerBox(t, n)
 	if box.Class != "sentry" || box.Status != "running" || box.Policy != "scorer" ||
 		box.Mode != "enforce" || !strings.HasPrefix(box.Image, "sha256:") ||
 		!strings.HasPrefix(box.PolicyDigest, "sha256:") || box.Refused != 0 {
 		t.Errorf("the board: %v", box)
 	}
-	n.says(t, "in a sandbox of its own, "+box.Id)
+	n.says(t, box.Id+", policy scorer (enforce)")
 
 	first := box.Id
 	audited(t, n, lend(t, n, "SCORER-1"), box)
@@ -68,7 +77,7 @@ func TestScorerSandbox(t *testing.T) {
 	heads := headsOf(t, n, first)
 	cut := scorerBox(t, n).Id
 	n.kill(t)
-	n = startNode(t, dir, "--rate", "0", "--set", "sandbox.scorer=sandbox")
+	n = startNode(t, dir, "--rate", "0", "--set", setting)
 	last := scorerBox(t, n).Id
 	until(t, 20*time.Second, "the sandbox of the killed node is put away", func() (bool, string) {
 		left := instances(dir)
@@ -97,6 +106,9 @@ func headsOf(t *testing.T, n *node, box string) string {
 	var heads []string
 	ended := false
 	for _, step := range trace.Steps {
+		if step.Kind == "enclave.started" && step.Proved {
+			continue
+		}
 		if step.Kind != "audit.head" || !step.Proved {
 			t.Errorf("on the trace of %s: %v", box, step)
 		}
@@ -246,6 +258,6 @@ func TestScorerElsewhere(t *testing.T) {
 	if len(digests) != 1 {
 		t.Errorf("one form, scored differently: %v", digests)
 	}
-	refused(t, t.TempDir(), 2, []string{"sandbox.scorer", "auto, sandbox, process or off"}, "up",
+	refused(t, t.TempDir(), 2, []string{"sandbox.scorer", "auto, enclave, sandbox, process or off"}, "up",
 		"--set", "sandbox.scorer=maybe")
 }
