@@ -59,8 +59,8 @@ func (c *cell) compose(image string) error {
 		out.Mounts = append(out.Mounts, specs.Mount{Destination: l.Target, Type: "erofs",
 			Source: c.layers[i], Options: []string{"ro", "nosuid"}})
 	}
-	c.oci = out
-	if err := c.checkPlaces(image); err != nil {
+	c.oci, c.image = out, image
+	if err := c.checkPlaces(); err != nil {
 		return err
 	}
 	if err := c.checkTargets(); err != nil {
@@ -88,9 +88,12 @@ func (c *cell) checkTargets() error {
 	return nil
 }
 
-// rootHas returns what says whether a path is there to mount on: always in an image, whose places
-// are made outside of it.
+// rootHas returns what says whether a path is there to mount on: always in an image that is written
+// over, whose places are made outside of it.
 func (c *cell) rootHas() (func(path string) bool, error) {
+	if c.spec.Root.Dir == "" && c.spec.Overlay == "none" {
+		return imageHas(c.image)
+	}
 	if c.spec.Root.Dir == "" {
 		return func(string) bool { return true }, nil
 	}

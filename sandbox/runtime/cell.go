@@ -40,6 +40,7 @@ type cell struct {
 	rootless bool   // root of a user namespace, and nobody outside
 	debug    string // directory of gVisor's own logs; "" for none
 
+	image     string   // path under which it opens the image, "" where the root is a directory
 	layers    []string // paths under which the kernel process opens the spec's layers
 	oci       *specs.Spec
 	conf      *config.Config

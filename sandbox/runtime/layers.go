@@ -1,11 +1,9 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -77,57 +75,58 @@ func noCore() error {
 	return errs.Wrap(unix.Setrlimit(unix.RLIMIT_CORE, &now), "limit of core dumps")
 }
 
-// checkPlaces refuses layers whose target a root that takes no writes does not have: the kernel
-// inside makes mount points, and cannot there. path is the root's image, "" where it is a directory.
-func (c *cell) checkPlaces(path string) error {
-	if len(c.spec.Layers) == 0 {
-		return nil
-	}
+// checkPlaces refuses what a root that takes no writes has no place for: the kernel inside makes mount
+// points, and cannot there.
+func (c *cell) checkPlaces() error {
 	has, err := c.rootHas()
-	if path != "" && c.spec.Overlay == "none" {
-		var close func() error
-		if has, close, err = imageHas(path); err == nil {
-			defer close() // it was only read
-		}
-	}
 	if err != nil {
 		return err
 	}
 	for i, l := range c.spec.Layers {
-		if !has(l.Target) && !c.within(i) {
+		if !has(l.Target) {
 			return errs.New(errs.Invalid, "layers[%d].target: the root has no %s to mount on", i, l.Target)
+		}
+	}
+	if c.image == "" || c.spec.Overlay != "none" || c.spec.OCI != nil {
+		return nil
+	}
+	for i, v := range c.spec.Volumes {
+		if !has(v.Target) {
+			return errs.New(errs.Invalid, "volumes[%d].target: the root has no %s to mount on", i, v.Target)
+		}
+	}
+	for _, own := range [...]string{"/dev", "/proc", "/sys", "/tmp"} {
+		if !has(own) {
+			return errs.New(errs.Invalid, "root.image: it has no %s, and takes no writes to make it", own)
 		}
 	}
 	return nil
 }
 
-// within reports whether a layer's target lies in another layer, which is then to have it: that is
-// the kernel's to say.
-func (c *cell) within(i int) bool {
-	for j, outer := range c.spec.Layers {
-		if j != i && strings.HasPrefix(c.spec.Layers[i].Target, outer.Target+"/") {
-			return true
-		}
-	}
-	return false
-}
-
 // imageHas returns what says whether a path is in an image.
-func imageHas(path string) (func(path string) bool, func() error, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, errs.Wrap(err, "root.image")
+func imageHas(path string) (func(path string) bool, error) {
+	has := func(name string) (bool, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return false, errs.Wrap(err, "root.image")
+		}
+		defer f.Close()
+		size, err := f.Seek(0, io.SeekEnd)
+		if err != nil {
+			return false, errs.Wrap(err, "root.image")
+		}
+		r, err := erofs.Open(f, size)
+		if err != nil {
+			return false, errs.Wrap(err, "root.image")
+		}
+		_, err = r.Lookup(name)
+		return err == nil, nil
 	}
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return nil, nil, errors.Join(errs.Wrap(err, "root.image"), f.Close())
+	if _, err := has("/"); err != nil {
+		return nil, err
 	}
-	r, err := erofs.Open(f, size)
-	if err != nil {
-		return nil, nil, errors.Join(errs.Wrap(err, "root.image"), f.Close())
-	}
-	return func(path string) bool {
-		_, err := r.Lookup(path)
-		return err == nil
-	}, f.Close, nil
+	return func(name string) bool {
+		there, err := has(name)
+		return there && err == nil
+	}, nil
 }

@@ -191,6 +191,15 @@ func TestLayersRefused(t *testing.T) {
 		{"class vm", errs.Invalid, func(s *runtime.Spec) { s.Class = runtime.VM }},
 		{"snapshot", errs.Invalid, func(s *runtime.Spec) { s.Snapshot = "/snap" }},
 		{"no /elsewhere to mount on", errs.Invalid, func(s *runtime.Spec) { s.Layers[1].Target = "/elsewhere" }},
+		{"no /tmp", errs.Invalid, func(s *runtime.Spec) {
+			bare := filepath.Join(filepath.Dir(f.root), "bare.erofs")
+			content := imageOf(f.t, map[string][]byte{"dev": nil, "proc": nil, "sys": nil, "public": nil,
+				"secret": nil})
+			if err := os.WriteFile(bare, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.Root.Image, s.Root.Digest = bare, fmt.Sprintf("sha256:%x", sha256.Sum256(content))
+		}},
 		{"has digest", errs.Corrupt, func(s *runtime.Spec) {
 			s.Layers[0].Digest = "sha256:" + strings.Repeat("0", 64)
 		}},
