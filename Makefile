@@ -38,6 +38,9 @@ e2e: build
 	@tools/need chromium
 	@tools/need containerd
 	@tools/need busybox
+	@tools/need gcc
+	@tools/need python
+	@tools/need curl
 	@tools/need vm
 	SURETY_BIN=$(CURDIR)/bin/surety go test -count=1 -timeout 30m -tags e2e ./e2e/...
 
