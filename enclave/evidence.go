@@ -33,9 +33,9 @@ const EvidenceFormat = 1
 type Evidence struct {
 	Format  uint64  `cbor:"format"` // 1
 	TEE     TEE     `cbor:"tee"`
-	Report  []byte  `cbor:"report"`  // as the machine gives it: SNP report, TDX quote, or a TPM's parts
-	Support []byte  `cbor:"support"` // certificates and the like that came with it; verified, never believed
-	Signed  []byte  `cbor:"signed"`  // the signed manifest, as Sign gives it; empty: a machine without one
+	Report  []byte  `cbor:"report"`  // as the machine gives it: SNP report, TDX quote, TPM quote
+	Support []byte  `cbor:"support"` // certificates and the like; verified, never believed
+	Signed  []byte  `cbor:"signed"`  // the signed manifest, as Sign gives it; empty: no manifest
 	Purpose Purpose `cbor:"purpose"`
 }
 
@@ -75,8 +75,8 @@ func (e *Evidence) check() error {
 		return errs.New(errs.Invalid, "enclave.evidence: machine %.20q is none of sim, snp, tdx, tpm",
 			string(e.TEE))
 	case !e.Purpose.Known():
-		return errs.New(errs.Invalid, "enclave.evidence: purpose %.40q is none of release, channel, audit",
-			string(e.Purpose))
+		return errs.New(errs.Invalid, "enclave.evidence: purpose %.40q is none of release, channel, "+
+			"audit", string(e.Purpose))
 	case len(e.Report) == 0:
 		return errs.New(errs.Invalid, "enclave.evidence: no report")
 	}

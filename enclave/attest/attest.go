@@ -1,15 +1,48 @@
-// Package attest makes evidence on this machine, and verifies evidence of others.
+// Package attest makes evidence of what runs on this machine, verifies the evidence of others, and
+// signs what came of it.
+//
+// Think of a notary. A Device gives a report that the machine's hardware signed; Make puts it beside
+// what it is bound to; a Verifier follows the signatures up to a root and says in Claims what was
+// shown; a policy (package enclave) decides; an Issuer writes the decision down as a token that
+// others can read without the evidence. A simulation goes exactly the same way, and says so at each
+// step.
+//
+// # Invariants
+//
+//   - Only Verify makes claims, and every field of them was covered by a signature that ends in a
+//     root the verifier was given or a vendor's own.
+//   - What kind of machine it was follows from the root, not from the evidence. A simulation's root
+//     gives claims of the kind sim, wherever it was passed.
+//   - The time is the caller's argument: no date in the evidence moves it.
+//   - A token of a simulation has the status contraindicated, whatever was decided.
+//
+// # Boundaries
+//
+// It asks no network: what a vendor says about firmware comes in Roots.Collateral. What the formats
+// are stands in attest/sev, attest/tdx and attest/tpm, each the one holder of its library. Making
+// evidence on SEV-SNP and TDX hardware is complete and was not run on silicon; verifying it is
+// tested on evidence that such machines made.
+//
+// # Concurrency
+//
+// A Verifier and an Issuer never change and may be used by many goroutines, and so may a Device.
+//
+// # Sources
+//
+// RFC 9334 (RATS); draft-ietf-rats-ear (EAR); draft-ietf-rats-ar4si (trustworthiness vector);
+// RFC 7519 (JWT), RFC 8037 (EdDSA in it), RFC 7638 (thumbprints); decisions 0031, 0033 to 0035.
 package attest
 
 import (
 	"context"
-	"crypto/ed25519"
 
-	"surety/base/clock"
 	"surety/enclave"
+	"surety/sys/entropy"
+	"surety/sys/wallclock"
 )
 
-// Device makes reports: the processor's security module, a TPM, or the simulation.
+// Device makes reports: the processor's security module, a TPM, or the simulation. It may be used
+// by many goroutines.
 type Device interface {
 	TEE() enclave.TEE
 	// Report returns a report with the 64 bytes in it, and the certificates that came with it.
@@ -23,99 +56,25 @@ type Device interface {
 type Options struct {
 	// SimDir holds the simulation's root and keys, made at the first use, mode 0700; "": no simulation.
 	SimDir string
-	// Program is the binary whose SHA-384 a simulated report has as its launch measurement.
+	// Program is the binary whose SHA-384 a simulated report has as its launch measurement; "": the
+	// one that runs.
 	Program string
 	// TPM is a path of a TPM device or of swtpm's unix socket; "": /dev/tpmrm0.
 	TPM string
+	// Clock and Entropy are the simulation's; nil: the system's.
+	Clock   wallclock.Clock
+	Entropy entropy.Source
 }
 
-// OpenDevice opens the machine's device of the kind; "" is the best that is there: snp, tdx, tpm,
-// then sim. Kind Unavailable with why not.
-func OpenDevice(ctx context.Context, tee enclave.TEE, o Options) (Device, error) {
-	panic("unimplemented")
-}
-
-// Found is a line of what this machine has.
-type Found struct {
-	TEE    enclave.TEE
-	Ready  bool
-	Detail string // what is there, or what is missing
-}
-
-// Detect says what this machine has, in the order of OpenDevice.
-func Detect(o Options) []Found { panic("unimplemented") }
-
-// Make returns evidence for a binding. signed is the signed manifest, whose measurement must be the
-// binding's; nil where the binding has none.
-func Make(ctx context.Context, d Device, signed []byte, b enclave.Binding) (*enclave.Evidence, error) {
-	panic("unimplemented")
-}
-
-// Roots are the certificates that a verifier trusts beside those of AMD and Intel.
-type Roots struct {
-	Sim [][]byte // PEM or DER certificates of simulations; none: simulated evidence is refused
-	TPM [][]byte // certificates of TPM makers
-	// Collateral holds vendors' statements that were fetched beforehand (KDS, PCS), by URL.
-	Collateral map[string][]byte
-}
-
-// Verifier checks evidence. It never asks the network. It may be used by many goroutines.
-type Verifier struct{}
-
-// NewVerifier checks the roots: kind Invalid.
-func NewVerifier(r Roots) (*Verifier, error) { panic("unimplemented") }
-
-// VendorRoots are the ids of the vendors' own roots, for enclave.Facts.
-func (v *Verifier) VendorRoots() map[enclave.TEE][]enclave.KeyID { panic("unimplemented") }
-
-// Verify checks that evidence is what it says: signatures up to a root, certificates in force at
-// now, report data that is the binding's, a manifest that its signer signed. b.Measure is filled in
-// from the evidence's manifest where it is zero. The error is kind Forbidden, and names the first
-// thing that does not hold.
-func (v *Verifier) Verify(e *enclave.Evidence, b enclave.Binding, now clock.Instant,
-) (*enclave.Claims, error) {
-	panic("unimplemented")
-}
-
-// VerifyRaw is Verify of evidence whose report data was made by another rule, as guests of other
-// systems make it: data is what it must begin with.
-func (v *Verifier) VerifyRaw(e *enclave.Evidence, data []byte, now clock.Instant,
-) (*enclave.Claims, error) {
-	panic("unimplemented")
-}
-
-// Issuer signs appraisals: Entity Attestation Results (EAR) as JSON Web Tokens, algorithm EdDSA.
-type Issuer struct {
-	Name string // of the verifier, "iss"
-	Key  ed25519.PrivateKey
-}
-
-// Token is what an EAR says, once its signature was checked.
-type Token struct {
-	Issuer  string         `json:"iss"`
-	Issued  int64          `json:"iat"` // seconds since 1970
-	Expires int64          `json:"exp"`
-	TEE     enclave.TEE    `json:"tee"`
-	Status  string         `json:"status"` // ear.status; that of a simulation is contraindicated
-	Measure enclave.Digest `json:"measure"`
-	Signer  enclave.KeyID  `json:"signer"`
-	Product string         `json:"product"`
-	SVN     uint64         `json:"svn"`
-	Debug   bool           `json:"debug"`
-	Policy  string         `json:"policy"` // that was decided by
-	Result  enclave.Result `json:"result"`
-	Key     []byte         `json:"key"` // public key that the evidence was bound to
-	ID      string         `json:"jti"`
-}
-
-// Issue returns the token of an appraisal.
-func (i Issuer) Issue(c *enclave.Claims, policy string, d enclave.Decision, key []byte,
-	now clock.Instant, lifetime clock.Duration) (string, error) {
-	panic("unimplemented")
-}
-
-// OpenToken checks a token's signature by the key with the id, which the token carries, and its
-// time. Kind Unauthorized.
-func OpenToken(token string, issuer enclave.KeyID, now clock.Instant) (*Token, error) {
-	panic("unimplemented")
+func (o Options) withDefaults() Options {
+	if o.Program == "" {
+		o.Program = "/proc/self/exe"
+	}
+	if o.Clock == nil {
+		o.Clock = wallclock.System()
+	}
+	if o.Entropy == nil {
+		o.Entropy = entropy.System()
+	}
+	return o
 }

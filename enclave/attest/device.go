@@ -1,0 +1,83 @@
+package attest
+
+import (
+	"context"
+
+	"surety/base/errs"
+	"surety/enclave"
+	"surety/enclave/attest/sev"
+)
+
+// backend is one kind of device that a machine may have.
+type backend struct {
+	tee enclave.TEE
+	// detect says whether it is there, and what is there or missing.
+	detect func(Options) (ready bool, detail string)
+	open   func(context.Context, Options) (Device, error)
+}
+
+// backends are in the order in which they are preferred: what protects memory first.
+var backends = [...]backend{
+	{enclave.Sim, detectSim, openSim},
+}
+
+// OpenDevice opens the machine's device of the kind; "" is the best that is there: snp, tdx, tpm,
+// then sim. Kind Unavailable with why not; Invalid where the kind is none.
+func OpenDevice(ctx context.Context, tee enclave.TEE, o Options) (Device, error) {
+	if tee != "" && !tee.Known() {
+		return nil, errs.New(errs.Invalid, "attest.open: %.20q is none of snp, tdx, tpm, sim", string(tee))
+	}
+	o = o.withDefaults()
+	missing := ""
+	for _, b := range backends {
+		if tee != "" && b.tee != tee {
+			continue
+		}
+		ready, detail := b.detect(o)
+		if ready {
+			return b.open(ctx, o)
+		}
+		missing += "; " + string(b.tee) + ": " + detail
+	}
+	return nil, errs.New(errs.Unavailable, "attest.open: no device%s", missing)
+}
+
+// Found is a line of what this machine has.
+type Found struct {
+	TEE    enclave.TEE `json:"tee"`
+	Ready  bool        `json:"ready"`
+	Detail string      `json:"detail"` // what is there, or what is missing
+}
+
+// Detect says what this machine has, in the order of OpenDevice.
+func Detect(o Options) []Found {
+	o = o.withDefaults()
+	found := make([]Found, 0, len(backends))
+	for _, b := range backends {
+		ready, detail := b.detect(o)
+		found = append(found, Found{b.tee, ready, detail})
+	}
+	return found
+}
+
+func detectSim(o Options) (bool, string) {
+	if o.SimDir == "" {
+		return false, "simulation is not allowed here"
+	}
+	return true, "SIMULATED: keys in " + o.SimDir
+}
+
+func openSim(_ context.Context, o Options) (Device, error) {
+	return sev.OpenSimulation(o.SimDir, o.Program, o.Clock, o.Entropy)
+}
+
+// SimRoot returns the certificate, in PEM, that a verifier has to be given to take the evidence of
+// the simulation in o.SimDir, which is made where there is none yet. It begins to mean something
+// only where somebody puts it into Roots.Sim.
+func SimRoot(o Options) ([]byte, error) {
+	if o.SimDir == "" {
+		return nil, errs.New(errs.Unavailable, "attest.sim: simulation is not allowed here")
+	}
+	o = o.withDefaults()
+	return sev.SimulatedRoot(o.SimDir, o.Clock, o.Entropy)
+}
