@@ -78,15 +78,23 @@ func (v *supervisor) measureImage() (*image.Sealed, error) {
 
 // share takes or makes the sealed copy of a file, held until the sandbox has ended.
 func (v *supervisor) share(path, digest string) (*image.Sealed, error) {
-	seals := filepath.Join(v.s.host.config.Root, "seals")
+	sealed, err := v.s.host.Share(context.Background(), path, digest)
+	if err != nil {
+		return nil, errs.Wrap(err, "sandbox %s", v.s.id)
+	}
+	v.later(func() { _ = sealed.Close() })
+	return sealed, nil
+}
+
+// Share returns the sealed copy of an image that the sandboxes of this host share, made here where
+// none of them has it. While it is open, a sandbox that is created from the image need not read it
+// again. Kind Corrupt where the file has another digest.
+func (h *Host) Share(ctx context.Context, path, digest string) (*image.Sealed, error) {
+	seals := filepath.Join(h.config.Root, "seals")
 	if err := os.MkdirAll(seals, 0o700); err != nil {
-		return nil, errs.Wrap(err, "sandbox %s: shared images", v.s.id)
+		return nil, errs.Wrap(err, "shared images")
 	}
-	sealed, err := image.Share(context.Background(), seals, path, digest)
-	if err == nil {
-		v.later(func() { _ = sealed.Close() })
-	}
-	return sealed, err
+	return image.Share(ctx, seals, path, digest)
 }
 
 // identity is the digest of this program and the name of this machine.
