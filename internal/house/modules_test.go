@@ -50,6 +50,7 @@ var holders = [...]holder{
 	{"github.com/klauspost/compress", "sandbox/image tests", "0024-go-containerregistry.md"},
 	{"github.com/fxamacker/cbor/v2", "enclave tests", "0032-cbor.md"},
 	{"github.com/cloudflare/circl", "enclave/psi", "0038-circl.md"},
+	{"github.com/containerd/go-dmverity", "tests", "0037-go-dmverity.md"},
 	{"pgregory.net/rapid", "tests", "0021-test-tools.md"},
 	{"github.com/anishathalye/porcupine", "tests", "0021-test-tools.md"},
 	{"github.com/cockroachdb/datadriven", "tests", "0021-test-tools.md"},
