@@ -56,6 +56,7 @@ var lattice = [...]row{
 	{"sys/edge", sys, "base/..."},
 	{"sys/access", sys, "base/... sys/..."},
 	{"sys/presence", sys, "base/..."},
+	{"sys/inode", sys, ""},
 	{"sys/probe", sys, "base/... sys/..."},
 
 	{"ledger", core, "base/..."},
