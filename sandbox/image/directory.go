@@ -61,8 +61,12 @@ func (w *hostWalk) assemble() (*assembled, error) {
 	if err := w.fill(top, "."); err != nil {
 		return nil, err
 	}
+	a := &assembled{root: top, dropped: w.dropped}
+	if w.options.Part {
+		return a, nil
+	}
 	t := &tree{root: top}
-	return &assembled{root: top, dropped: w.dropped}, t.complete()
+	return a, t.complete()
 }
 
 func statOf(info fs.FileInfo) (*syscall.Stat_t, error) {

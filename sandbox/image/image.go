@@ -141,6 +141,8 @@ type Options struct {
 	Devices  Devices // what becomes of device nodes; the zero value refuses them
 	ZeroTime bool    // every file is of 1970: directories that differ in times alone are one image
 	RootOwns bool    // every file is root's: for a directory of an ordinary user
+	// Part says that a directory is no root: it is not given what the kernel inside mounts on.
+	Part bool `json:",omitempty"`
 }
 
 // Devices says what becomes of device nodes.
