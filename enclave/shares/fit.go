@@ -55,16 +55,21 @@ func (p *party) fit(in *Input) (*model, error) {
 		return nil, errs.Wrap(err, "transfer of the columns")
 	}
 	velocity := make([]uint64, 1+len(m.ours)+len(m.theirs))
-	for step := range int(p.params.Steps) {
-		residuals, err := p.residuals(keys, m, in.Labels, step == 0)
+	steps := int(p.params.Coarse + p.params.Steps)
+	for step := range steps {
+		stride := 1
+		if step < int(p.params.Coarse) {
+			stride = CoarseStride
+		}
+		residuals, err := p.residuals(keys, stride, m, in.Labels, step == 0)
 		if err != nil {
 			return nil, errs.Wrap(err, "step %d: residuals", step)
 		}
-		gradient, err := p.gradient(keys, m, residuals)
+		gradient, err := p.gradient(keys, stride, m, residuals)
 		if err != nil {
 			return nil, errs.Wrap(err, "step %d: gradient", step)
 		}
-		if velocity, err = p.accelerate(velocity, gradient); err != nil {
+		if velocity, err = p.accelerate(len(residuals), velocity, gradient); err != nil {
 			return nil, errs.Wrap(err, "step %d: truncation", step)
 		}
 		weights := m.all(p.role)
@@ -72,14 +77,14 @@ func (p *party) fit(in *Input) (*model, error) {
 			weights[i] += v
 		}
 		m.set(p.role, weights)
-		p.report("fit", step+1, int(p.params.Steps))
+		p.report("fit", step+1, steps)
 	}
 	return m, nil
 }
 
-// odds returns shares of the log-odds of each row, with oddsFraction bits of fraction.
-func (p *party) odds(keys *cells, m *model) ([]uint64, error) {
-	products, err := keys.multiply(forward, m.ours, m.theirs)
+// odds returns shares of the log-odds of every stride-th row, with oddsFraction bits of fraction.
+func (p *party) odds(keys *cells, stride int, m *model) ([]uint64, error) {
+	products, err := keys.multiply(forward, stride, m.ours, m.theirs)
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +95,12 @@ func (p *party) odds(keys *cells, m *model) ([]uint64, error) {
 	return odds, nil
 }
 
-// residuals returns shares of label less probability of each row, with residualFraction bits of
-// fraction. Before the first step the weights are zero and the probabilities a half: both know.
-func (p *party) residuals(keys *cells, m *model, labels []bool, first bool) ([]uint64, error) {
-	residuals := make([]uint64, p.params.Rows)
+// residuals returns shares of label less probability of every stride-th row, with residualFraction
+// bits of fraction. Before the first step the weights are zero and the probabilities a half: both
+// know.
+func (p *party) residuals(keys *cells, stride int, m *model, labels []bool, first bool) ([]uint64,
+	error) {
+	residuals := make([]uint64, strided(int(p.params.Rows), stride))
 	if first {
 		if p.role == Active {
 			for i := range residuals {
@@ -101,7 +108,7 @@ func (p *party) residuals(keys *cells, m *model, labels []bool, first bool) ([]u
 			}
 		}
 	} else {
-		odds, err := p.odds(keys, m)
+		odds, err := p.odds(keys, stride, m)
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +118,7 @@ func (p *party) residuals(keys *cells, m *model, labels []bool, first bool) ([]u
 	}
 	for i := range residuals {
 		residuals[i] = -residuals[i]
-		if labels != nil && labels[i] {
+		if labels != nil && labels[i*stride] {
 			residuals[i] += 1 << residualFraction
 		}
 	}
@@ -119,9 +126,10 @@ func (p *party) residuals(keys *cells, m *model, labels []bool, first bool) ([]u
 }
 
 // gradient returns shares of the penalised likelihood's derivatives, with gradientFraction bits of
-// fraction, in the order of model.all. The intercept is not penalised.
-func (p *party) gradient(keys *cells, m *model, residuals []uint64) ([]uint64, error) {
-	products, err := keys.multiply(backward, residuals, residuals)
+// fraction, in the order of model.all. The intercept is not penalised; of a part of the rows the
+// penalty is that part.
+func (p *party) gradient(keys *cells, stride int, m *model, residuals []uint64) ([]uint64, error) {
+	products, err := keys.multiply(backward, stride, residuals, residuals)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +138,7 @@ func (p *party) gradient(keys *cells, m *model, residuals []uint64) ([]uint64, e
 		g.intercept += r << cellFraction
 	}
 	gradient := g.all(p.role)
-	const scale = gradientFraction - weightFraction
+	scale := gradientFraction - weightFraction - bits.TrailingZeros(uint(stride))
 	for i, w := range m.all(p.role) {
 		if i > 0 {
 			gradient[i] -= uint64(p.params.Ridge) * w << scale
@@ -139,9 +147,10 @@ func (p *party) gradient(keys *cells, m *model, residuals []uint64) ([]uint64, e
 	return gradient, nil
 }
 
-// accelerate returns shares of the next velocity: momentum times this one, and the step.
-func (p *party) accelerate(velocity, gradient []uint64) ([]uint64, error) {
-	factor, shift := stepFactor(p.params.Rows)
+// accelerate returns shares of the next velocity: momentum times this one, and the step along the
+// gradient of so many rows.
+func (p *party) accelerate(rows int, velocity, gradient []uint64) ([]uint64, error) {
+	factor, shift := stepFactor(rows)
 	drop := gradientFraction - weightFraction + shift
 	sums := make([]uint64, len(gradient))
 	for i, g := range gradient {
@@ -152,16 +161,14 @@ func (p *party) accelerate(velocity, gradient []uint64) ([]uint64, error) {
 
 // stepFactor returns the integer of factorBits and the shift that stand for stepSize over the rows,
 // rounded down.
-func stepFactor(rows uint32) (factor uint64, shift int) {
-	shift = bits.Len32(rows) + factorBits - bits.Len(stepSize)
+func stepFactor(rows int) (factor uint64, shift int) {
+	shift = bits.Len(uint(rows)) + factorBits - bits.Len(stepSize)
 	return stepSize << shift / uint64(rows), shift
 }
 
-// shown is the precision of scores, in bits of fraction: what else the shares say stays unsaid.
-const shown = 12
-
 // score computes the log-odds of the rows to score in shares, and shows them to the party that is
-// to have them: it is sent the other's shares without their lowest bits.
+// to have them: it is sent the other's shares without their lowest bits, and so learns an interval, one
+// unit of the last bit shown wide, that the log-odds are in. A score is its middle.
 func (p *party) score(rows *Matrix, m *model, r *Result) error {
 	total := int(p.params.ScoreRows)
 	for begin := 0; begin < total; begin += scoreRows {
@@ -170,20 +177,18 @@ func (p *party) score(rows *Matrix, m *model, r *Result) error {
 		if err != nil {
 			return errs.Wrap(err, "transfer of rows %d to %d to score", begin, end)
 		}
-		odds, err := p.odds(keys, m)
+		odds, err := p.odds(keys, 1, m)
 		if err != nil {
 			return errs.Wrap(err, "scores of rows %d to %d", begin, end)
 		}
-		const drop = oddsFraction - shown
-		for i := range odds {
-			odds[i] >>= drop
-		}
-		others, err := p.show(kindScores, p.params.ScoresTo, odds)
+		drop := oddsFraction - int(p.params.ScoreBits)
+		others, err := p.showScores(odds, drop)
 		if err != nil {
 			return errs.Wrap(err, "scores of rows %d to %d", begin, end)
 		}
 		for i, v := range others {
-			r.Scores = append(r.Scores, float64(int64((v+odds[i])<<drop)>>drop)/(1<<shown))
+			middle := odds[i] + v<<drop + 1<<(drop-1)
+			r.Scores = append(r.Scores, float64(int64(middle))/(1<<oddsFraction))
 		}
 		p.report("score", end, total)
 	}
@@ -216,13 +221,18 @@ func (p *party) showWeights(m *model, r *Result) error {
 	return nil
 }
 
-// show sends shares to one party, which returns those of the other; the other returns none.
-func (p *party) show(k kind, to Role, shares []uint64) ([]uint64, error) {
-	if p.role != to {
-		p.sendWords(k, shares)
-		return nil, nil
+// showScores sends our shares without their lowest bits to the party that is told the scores, which
+// returns those of the other; the other returns none.
+func (p *party) showScores(odds []uint64, drop int) ([]uint64, error) {
+	if p.role == p.params.ScoresTo {
+		return p.receiveWords(kindScores, len(odds))
 	}
-	return p.receiveWords(k, len(shares))
+	coarse := make([]uint64, len(odds))
+	for i, share := range odds {
+		coarse[i] = share >> drop
+	}
+	p.sendWords(kindScores, coarse)
+	return nil, nil
 }
 
 func (p *party) sendWords(k kind, words []uint64) {

@@ -17,11 +17,11 @@ const (
 	helloBytes = len(helloLine) + 1 + nonceBytes + paramsBytes
 )
 
-// paramsBytes is what encoded parameters take: the context, seven numbers, a flag and a role.
+// paramsBytes is what encoded parameters take: the context, the numbers, a flag and a role.
 const paramsBytes = 32 + 4*fields + 2
 
 // fields are the numbers that must be equal, in the order in which they are sent and compared.
-const fields = 6
+const fields = 8
 
 // greet exchanges hellos and returns a hash over both, the Active party's first. It is never the
 // same for two sessions.
@@ -73,7 +73,8 @@ func (p *Params) numbers() [fields]number {
 		{"rows", p.Rows}, {"rows to score", p.ScoreRows},
 		{"columns of the active party", p.ActiveColumns},
 		{"columns of the passive party", p.PassiveColumns},
-		{"steps", p.Steps}, {"ridge", p.Ridge},
+		{"coarse steps", p.Coarse}, {"steps", p.Steps}, {"ridge", p.Ridge},
+		{"bits of scores", p.ScoreBits},
 	}
 }
 
@@ -120,11 +121,17 @@ func (p *Params) check() error {
 	case p.Rows < columns*MinRowsPerColumn:
 		return errs.New(errs.Refused, "shares.run: %d rows for %d columns, and %d are needed", p.Rows,
 			columns, columns*MinRowsPerColumn)
-	case p.Steps == 0 || p.Steps > MaxSteps:
-		return errs.New(errs.Invalid, "shares.run: %d steps, not 1 to %d", p.Steps, MaxSteps)
+	case p.Steps == 0 || p.Steps > MaxSteps || p.Coarse > MaxSteps:
+		return errs.New(errs.Invalid, "shares.run: %d steps after %d coarse ones, not 1 to %d after up to %d",
+			p.Steps, p.Coarse, MaxSteps, MaxSteps)
+	case p.Coarse > 0 && p.Rows < columns*CoarseRowsPerColumn*CoarseStride:
+		return errs.New(errs.Invalid, "shares.run: coarse steps over %d rows, and %d are needed", p.Rows,
+			columns*CoarseRowsPerColumn*CoarseStride)
 	case p.Ridge > min(MaxRidge, p.Rows/RowsPerRidge):
 		return errs.New(errs.Invalid, "shares.run: ridge %d, not up to %d", p.Ridge,
 			min(MaxRidge, p.Rows/RowsPerRidge))
+	case p.ScoreBits > MaxScoreBits:
+		return errs.New(errs.Invalid, "shares.run: scores of %d bits, not up to %d", p.ScoreBits, MaxScoreBits)
 	case p.ScoresTo > Passive || (p.ScoresTo == Nobody) != (p.ScoreRows == 0):
 		return errs.New(errs.Invalid, "shares.run: %d rows to score, to be shown to %s", p.ScoreRows,
 			p.ScoresTo)

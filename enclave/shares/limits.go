@@ -18,8 +18,16 @@ const (
 	// speak of single rows.
 	MinRowsPerColumn = 8
 
-	// MaxSteps bounds the steps of a fit: more than a hundred gain nothing.
+	// MaxSteps bounds the steps of a fit, of each sort: more than a hundred gain nothing.
 	MaxSteps = 200
+
+	// CoarseStride is which rows a coarse step takes, and CoarseRowsPerColumn how many of those there
+	// must be for each column: of fewer, columns would be correlated by chance.
+	CoarseStride        = 4
+	CoarseRowsPerColumn = 50
+
+	// MaxScoreBits bounds the precision of scores: finer ones would be noise of fixed point.
+	MaxScoreBits = 12
 
 	// MaxRidge bounds the penalty, so that it fits beside the gradient, and RowsPerRidge is how many
 	// rows there must be for each unit of it: the step is for curvatures up to five eighths.

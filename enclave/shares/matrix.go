@@ -89,21 +89,22 @@ func (m *Matrix) fits(rows, columns int) error {
 	return nil
 }
 
-// forward adds to into[i] the product of row i and a vector, all modulo 2^64.
-func (m *Matrix) forward(vector, into []uint64) {
+// forward adds to into[i] the product of the i-th of every stride-th row and a vector, all modulo
+// 2^64.
+func (m *Matrix) forward(stride int, vector, into []uint64) {
 	for i := range into {
 		sum := uint64(0)
-		for j, cell := range m.row(i) {
+		for j, cell := range m.row(i * stride) {
 			sum += uint64(int64(cell)) * vector[j]
 		}
 		into[i] += sum
 	}
 }
 
-// backward adds to into[j] the product of column j and a vector over the rows.
-func (m *Matrix) backward(vector, into []uint64) {
+// backward adds to into[j] the product of column j and a vector over every stride-th row.
+func (m *Matrix) backward(stride int, vector, into []uint64) {
 	for i, v := range vector {
-		for j, cell := range m.row(i) {
+		for j, cell := range m.row(i * stride) {
 			into[j] += uint64(int64(cell)) * v
 		}
 	}

@@ -180,26 +180,27 @@ type sums struct {
 
 // multiply returns our shares of each party's cells times a shared vector, modulo 2^64: of a vector
 // over its columns (forward) or over the rows (backward). For each we give our share of the vector:
-// for our own cells that takes no help, and of the other's we offer it to their bits.
-func (c *cells) multiply(d direction, own, others []uint64) (*sums, error) {
-	s := &sums{}
+// for our own cells that takes no help, and of the other's we offer it to their bits. Only every
+// stride-th row takes part; vectors and sums over rows have a number for each of those.
+func (c *cells) multiply(d direction, stride int, own, others []uint64) (*sums, error) {
+	s, rows := &sums{}, strided(c.ours.rows, stride)
 	if d == forward {
-		s.ours, s.theirs = make([]uint64, c.ours.rows), make([]uint64, c.ours.rows)
-		c.ours.forward(own, s.ours)
+		s.ours, s.theirs = make([]uint64, rows), make([]uint64, rows)
+		c.ours.forward(stride, own, s.ours)
 	} else {
 		s.ours, s.theirs = make([]uint64, c.ours.columns), make([]uint64, c.theirs)
-		c.ours.backward(own, s.ours)
+		c.ours.backward(stride, own, s.ours)
 	}
 	ours, theirs := c.newHash(c.role, c.uses), c.newHash(c.role.Other(), c.uses)
 	c.uses++
 	step := max(1, productBytes/(8*cellBits*max(1, c.ours.columns, c.theirs)))
-	for begin := 0; begin < c.ours.rows; begin += step {
-		end := min(begin+step, c.ours.rows)
+	for begin := 0; begin < rows; begin += step {
+		part := span{d, begin, min(begin+step, rows), stride}
 		if c.theirs > 0 {
-			c.offer(d, theirs, begin, end, others, s.theirs)
+			c.offer(part, theirs, others, s.theirs)
 		}
 		if c.ours.columns > 0 {
-			if err := c.open(d, ours, begin, end, s.ours); err != nil {
+			if err := c.open(part, ours, s.ours); err != nil {
 				return nil, err
 			}
 		}
@@ -207,16 +208,25 @@ func (c *cells) multiply(d direction, own, others []uint64) (*sums, error) {
 	return s, nil
 }
 
+// strided is how many of some rows are every stride-th, from the first on.
+func strided(rows, stride int) int { return (rows + stride - 1) / stride }
+
+// span is a part of a product: rows begin to end of those that take part, every stride-th.
+type span struct {
+	direction          direction
+	begin, end, stride int
+}
+
 // offer sends our numbers for the bits of the other's rows, masked by both keys of each, and adds
 // our shares of the products to sums.
-func (c *cells) offer(d direction, h *hash, begin, end int, numbers, sums []uint64) {
-	m := c.wire.message(kindOffer, (end-begin)*c.theirs*cellBits*8)
+func (c *cells) offer(part span, h *hash, numbers, sums []uint64) {
+	m := c.wire.message(kindOffer, (part.end-part.begin)*c.theirs*cellBits*8)
 	payload := m[headerBytes:]
-	key := begin * c.theirs * cellBits
-	for row := begin; row < end; row++ {
+	for row := part.begin; row < part.end; row++ {
+		key := row * part.stride * c.theirs * cellBits
 		for column := range c.theirs {
 			from, to := column, row
-			if d == backward {
+			if part.direction == backward {
 				from, to = row, column
 			}
 			v, sum := numbers[from], uint64(0)
@@ -238,16 +248,17 @@ func (c *cells) offer(d direction, h *hash, begin, end int, numbers, sums []uint
 }
 
 // open takes from the other's offer what the bits of our rows chose, and adds our shares to sums.
-func (c *cells) open(d direction, h *hash, begin, end int, sums []uint64) error {
-	c.buffer = resize(c.buffer, (end-begin)*c.ours.columns*cellBits*8)
+func (c *cells) open(part span, h *hash, sums []uint64) error {
+	c.buffer = resize(c.buffer, (part.end-part.begin)*c.ours.columns*cellBits*8)
 	if err := c.wire.receive(kindOffer, c.buffer); err != nil {
-		return errs.Wrap(err, "rows %d to %d", begin, end)
+		return errs.Wrap(err, "rows %d to %d", part.begin, part.end)
 	}
-	payload, key := c.buffer, begin*c.ours.columns*cellBits
-	for row := begin; row < end; row++ {
-		for column, cell := range c.ours.row(row) {
+	payload := c.buffer
+	for row := part.begin; row < part.end; row++ {
+		key := row * part.stride * c.ours.columns * cellBits
+		for column, cell := range c.ours.row(row * part.stride) {
 			to, sum := row, uint64(0)
-			if d == backward {
+			if part.direction == backward {
 				to = column
 			}
 			for place := range cellBits {

@@ -90,10 +90,12 @@ type Params struct {
 	ScoreRows      uint32   // rows that are scored; zero for none
 	ActiveColumns  uint32
 	PassiveColumns uint32
-	Steps          uint32 // steps of the fit, 1 to MaxSteps
+	Coarse         uint32 // first steps, over every CoarseStride-th row: far from the end that will do
+	Steps          uint32 // steps after those, over all rows
 	Ridge          uint32 // penalty: half of it times the sum of squared weights is added to the loss
-	Weights        bool   // each party is told the weights of its own columns, Active the intercept
+	ScoreBits      uint32 // fraction of the log-odds that are shown, in bits, up to MaxScoreBits
 	ScoresTo       Role   // who is told the scores; Nobody where there are none
+	Weights        bool   // each party is told the weights of its own columns, Active the intercept
 }
 
 // Input is what one party brings.

@@ -7,7 +7,7 @@ import (
 	"net"
 	"testing"
 
-	"surety/base/errs"
+	"github.com/cloudflare/circl/group"
 	"surety/sys/entropy"
 )
 
@@ -57,7 +57,12 @@ func tcp(t testing.TB) (left, right net.Conn) {
 // parties opens the two sides of a session without a hello, and runs something on each.
 func parties(t testing.TB, params Params, each func(p *party) error) {
 	t.Helper()
-	active, passive := pair(t, func(role Role, conn net.Conn) error {
+	runParties(t, params, each)
+}
+
+func runParties(t fataler, params Params, each func(p *party) error) {
+	left, right := net.Pipe()
+	active, passive := pairOver(left, right, func(role Role, conn net.Conn) error {
 		w := newWire(context.Background(), conn, DefaultIdle)
 		p := &party{wire: w, role: role, params: params}
 		err := p.open(entropy.Seeded(uint64(role)))
@@ -70,9 +75,12 @@ func parties(t testing.TB, params Params, each func(p *party) error) {
 		return err
 	})
 	if active != nil || passive != nil {
-		t.Fatal(active, passive)
+		t.Fatalf("%v; %v", active, passive)
 	}
 }
+
+// base returns a point.
+func base() group.Element { return group.Ristretto255.Generator() }
 
 // sample is made data: columns of variance one, correlated between the parties, and labels drawn.
 type sample struct {
@@ -106,7 +114,7 @@ func newSample(rows, activeColumns, passiveColumns int, seed uint64) *sample {
 func (s *sample) params(steps int) Params {
 	return Params{Rows: uint32(len(s.labels)), ScoreRows: uint32(len(s.labels)),
 		ActiveColumns: uint32(len(s.active[0])), PassiveColumns: uint32(len(s.passive[0])),
-		Steps: uint32(steps), Ridge: 1, Weights: true, ScoresTo: Active}
+		Steps: uint32(steps), Ridge: 1, ScoreBits: 12, Weights: true, ScoresTo: Active}
 }
 
 func (s *sample) input(t testing.TB, role Role) Input {
@@ -233,13 +241,11 @@ func TestAgainstTwin(t *testing.T) {
 	}
 }
 
-var _ = errs.Refused
-
 // BenchmarkRun is the whole run, both parties in this process.
 func BenchmarkRun(b *testing.B) {
 	s := newSample(24000, 12, 12, 1)
 	p := s.params(20)
-	p.ScoreRows = 6000
+	p.ScoreRows, p.Coarse, p.Steps = 6000, 10, 10
 	score := func(in Input) Input {
 		in.Score = in.Train.slice(0, 6000)
 		return in
