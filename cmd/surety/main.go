@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"surety/cli"
+	"surety/enclave/state"
 	"surety/lending/scorer"
 	"surety/sandbox/escape"
 	"surety/sandbox/kernel"
@@ -25,7 +26,7 @@ type persona struct {
 
 // personas are tried in order, before flags, logs and goroutines.
 var personas = [...]persona{
-	{kernel.Reexec, func([]string) int { kernel.Main(); return 1 }},
+	{kernel.Reexec, func([]string) int { kernel.Main(state.Guest{}); return 1 }},
 	{runtime.IsSupervisor, runtime.SupervisorMain},
 	{scorer.IsScorer, scorer.Main},
 	{oci.IsRuntime, func(argv []string) int { return oci.Main(argv, os.LookupEnv) }},

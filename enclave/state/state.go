@@ -167,14 +167,8 @@ func Open(ctx context.Context, c Config) (*Volume, error) {
 
 // prepare checks the configuration and locks the directory.
 func prepare(c Config) (*Volume, error) {
-	switch {
-	case !filepath.IsAbs(c.Dir):
-		return nil, errs.New(errs.Invalid, "state.open: directory %q is not an absolute path", c.Dir)
-	case len(c.Keys) == 0 || len(c.Keys) > maxKeys:
-		return nil, errs.New(errs.Invalid, "state.open: %d keys, want 1 to %d", len(c.Keys), maxKeys)
-	case c.Bytes == 0 || c.Bytes > MaxBytes:
-		return nil, errs.New(errs.Invalid, "state.open: a limit of %d bytes, want 1 to %d", c.Bytes,
-			uint64(MaxBytes))
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	if c.Disk == nil {
 		c.Disk = vfs.OS{}
@@ -187,10 +181,6 @@ func prepare(c Config) (*Volume, error) {
 	}
 	keys := map[uint64][32]byte{}
 	for _, k := range c.Keys {
-		if k.SVN > c.Keys[0].SVN {
-			return nil, errs.New(errs.Invalid, "state.open: the key of SVN %d stands behind %d's", k.SVN,
-				c.Keys[0].SVN)
-		}
 		keys[k.SVN] = k.Key
 	}
 	if err := c.Disk.MakeDir(c.Dir); err != nil {
@@ -203,6 +193,26 @@ func prepare(c Config) (*Volume, error) {
 	return &Volume{config: c, lock: lock, news: noNews(), stop: make(chan struct{}),
 		stopped: make(chan struct{}), disk: &disk{fs: c.Disk, dir: c.Dir, keys: keys,
 			newest: c.Keys[0].SVN, segments: map[uint64]*segment{}}}, nil
+}
+
+// check refuses a configuration that no state can be opened with.
+func (c *Config) check() error {
+	switch {
+	case !filepath.IsAbs(c.Dir):
+		return errs.New(errs.Invalid, "state.open: directory %q is not an absolute path", c.Dir)
+	case len(c.Keys) == 0 || len(c.Keys) > maxKeys:
+		return errs.New(errs.Invalid, "state.open: %d keys, want 1 to %d", len(c.Keys), maxKeys)
+	case c.Bytes == 0 || c.Bytes > MaxBytes:
+		return errs.New(errs.Invalid, "state.open: a limit of %d bytes, want 1 to %d", c.Bytes,
+			uint64(MaxBytes))
+	}
+	for _, k := range c.Keys {
+		if k.SVN > c.Keys[0].SVN {
+			return errs.New(errs.Invalid, "state.open: the key of SVN %d stands behind %d's", k.SVN,
+				c.Keys[0].SVN)
+		}
+	}
+	return nil
 }
 
 // open loads the tree, anchors an unanchored commit, and begins an empty or an older version's state.

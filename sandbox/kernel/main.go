@@ -10,12 +10,18 @@ import (
 	"gvisor.dev/gvisor/runsc/cmd"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
+
+	"surety/sandbox/volume"
 )
 
 // Main runs what gVisor re-executed us for: the kernel of a sandbox, its file server, or the helper
-// that unmounts /proc. It never returns.
-func Main() {
-	if filepath.Base(os.Args[0]) == argvSandbox {
+// that unmounts /proc. The file server serves the mounts that a provider claims from the volumes it
+// opens. It never returns.
+func Main(volumes ...volume.Provider) {
+	switch filepath.Base(os.Args[0]) {
+	case argvGofer:
+		volume.Register(volumes)
+	case argvSandbox:
 		g := &guard{}
 		g.install()
 		g.watch()

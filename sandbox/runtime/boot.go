@@ -55,6 +55,7 @@ func (c *cell) compose(image string) error {
 			out.Annotations["dev.gvisor.spec.rootfs.overlay"] = c.overlay()
 		}
 	}
+	showSealed(out, spec.Sealed)
 	for i, l := range spec.Layers {
 		out.Mounts = append(out.Mounts, specs.Mount{Destination: l.Target, Type: "erofs",
 			Source: c.layers[i], Options: []string{"ro", "nosuid"}})

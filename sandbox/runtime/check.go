@@ -14,8 +14,8 @@ var idForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
 // Check returns the first field that is wrong, by its JSON name: kind Invalid or TooLarge.
 func (s *Spec) Check() error {
 	for _, check := range [...]func() error{
-		s.checkID, s.checkRoot, s.checkProgram, s.checkVolumes, s.checkLayers, s.checkNetwork,
-		s.checkLimits, s.checkPolicy,
+		s.checkID, s.checkRoot, s.checkProgram, s.checkVolumes, s.checkLayers, s.checkSealed,
+		s.checkNetwork, s.checkLimits, s.checkPolicy,
 	} {
 		if err := check(); err != nil {
 			return err

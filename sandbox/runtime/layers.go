@@ -95,6 +95,11 @@ func (c *cell) checkPlaces() error {
 			return errs.New(errs.Invalid, "volumes[%d].target: the root has no %s to mount on", i, v.Target)
 		}
 	}
+	for i, v := range c.spec.Sealed {
+		if !has(v.Target) {
+			return errs.New(errs.Invalid, "sealed[%d].target: the root has no %s to mount on", i, v.Target)
+		}
+	}
 	for _, own := range [...]string{"/dev", "/proc", "/sys", "/tmp"} {
 		if !has(own) {
 			return errs.New(errs.Invalid, "root.image: it has no %s, and takes no writes to make it", own)

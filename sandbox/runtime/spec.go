@@ -32,6 +32,7 @@ type Spec struct {
 	Terminal bool              `json:"terminal,omitempty"`
 	Overlay  string            `json:"overlay"` // memory | disk | none (read-only root) | self (a directory: a file in it)
 	Volumes  []Volume          `json:"volumes,omitempty"`
+	Sealed   []Sealed          `json:"sealed,omitempty"`
 	Layers   []Layer           `json:"layers,omitempty"` // read-only file systems beside the root
 	Network  Network           `json:"network"`
 	Limits   Limits            `json:"limits"`
@@ -93,9 +94,9 @@ func (c *Closed) mayRun(p *Process) error {
 	return nil
 }
 
-// Secret reports whether a layer is in memory alone.
+// Secret reports whether a layer is in memory alone, or a volume is sealed.
 func (s *Spec) Secret() bool {
-	return slices.ContainsFunc(s.Layers, func(l Layer) bool { return l.Path == "" })
+	return len(s.Sealed) > 0 || slices.ContainsFunc(s.Layers, func(l Layer) bool { return l.Path == "" })
 }
 
 // User is whom the program runs as, inside.

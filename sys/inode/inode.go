@@ -129,4 +129,7 @@ type FS interface {
 	SetXattr(n Number, name, value string, flags uint32) error
 	Xattrs(n Number) ([]string, error)
 	RemoveXattr(n Number, name string) error
+
+	// Close makes everything survive and ends the tree: nothing is asked of it afterwards.
+	Close(ctx context.Context) error
 }
