@@ -34,7 +34,10 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/google/logger v1.1.1 // indirect
+require (
+	github.com/google/go-configfs-tsm v0.2.2 // indirect
+	github.com/google/logger v1.1.1 // indirect
+)
 
 require (
 	filippo.io/mldsa v1.0.0 // indirect

@@ -37,6 +37,7 @@ import (
 	"context"
 
 	"surety/enclave"
+	"surety/enclave/attest/tpm"
 	"surety/sys/entropy"
 	"surety/sys/wallclock"
 )
@@ -61,6 +62,9 @@ type Options struct {
 	Program string
 	// TPM is a path of a TPM device or of swtpm's unix socket; "": /dev/tpmrm0.
 	TPM string
+	// TPMCertificate is a file with the certificate of the TPM's attestation key, in PEM, as its
+	// enroller gave it; "": the TPM was not enrolled, and verifiers refuse its quotes.
+	TPMCertificate string
 	// Clock and Entropy are the simulation's; nil: the system's.
 	Clock   wallclock.Clock
 	Entropy entropy.Source
@@ -69,6 +73,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Program == "" {
 		o.Program = "/proc/self/exe"
+	}
+	if o.TPM == "" {
+		o.TPM = tpm.DefaultPath
 	}
 	if o.Clock == nil {
 		o.Clock = wallclock.System()

@@ -2,10 +2,12 @@ package attest
 
 import (
 	"context"
+	"os"
 
 	"surety/base/errs"
 	"surety/enclave"
 	"surety/enclave/attest/sev"
+	"surety/enclave/attest/tpm"
 )
 
 // backend is one kind of device that a machine may have.
@@ -18,6 +20,9 @@ type backend struct {
 
 // backends are in the order in which they are preferred: what protects memory first.
 var backends = [...]backend{
+	{enclave.SNP, detectSNP, openSNP},
+	{enclave.TDX, detectTDX, openTDX},
+	{enclave.TPM, detectTPM, openTPM},
 	{enclave.Sim, detectSim, openSim},
 }
 
@@ -58,6 +63,65 @@ func Detect(o Options) []Found {
 		found = append(found, Found{b.tee, ready, detail})
 	}
 	return found
+}
+
+// tdxPath is the kernel's device of a guest of TDX. Reports are asked for by configfs: the device
+// alone cannot make a quote of one.
+const tdxPath = "/dev/tdx_guest"
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func detectSNP(Options) (bool, string) {
+	switch {
+	case !exists(sev.DevicePath):
+		return false, "no " + sev.DevicePath
+	case exists(tsmDir):
+		return true, "AMD SEV-SNP by " + tsmDir
+	}
+	return true, "AMD SEV-SNP by " + sev.DevicePath
+}
+
+func openSNP(_ context.Context, o Options) (Device, error) {
+	if exists(tsmDir) {
+		return &tsmDevice{enclave.SNP, providerSNP, kernelFiles{}, o.Entropy}, nil
+	}
+	return sev.Open(sev.DevicePath)
+}
+
+func detectTDX(Options) (bool, string) {
+	switch {
+	case !exists(tdxPath):
+		return false, "no " + tdxPath
+	case !exists(tsmDir):
+		return false, "no " + tsmDir + ": kernel 6.7 or later, with configfs mounted"
+	}
+	return true, "Intel TDX by " + tsmDir
+}
+
+func openTDX(_ context.Context, o Options) (Device, error) {
+	return &tsmDevice{enclave.TDX, providerTDX, kernelFiles{}, o.Entropy}, nil
+}
+
+func detectTPM(o Options) (bool, string) {
+	ready, detail := tpm.Detect(o.TPM)
+	if ready && o.TPMCertificate == "" {
+		detail += ", not enrolled: no verifier takes its quotes"
+	}
+	return ready, detail
+}
+
+func openTPM(_ context.Context, o Options) (Device, error) {
+	var certificate []byte
+	if o.TPMCertificate != "" {
+		var err error
+		if certificate, err = os.ReadFile(o.TPMCertificate); err != nil {
+			return nil, errs.As(errs.Unavailable, err, "attest.open: certificate of the TPM's key")
+		}
+	}
+	return tpm.Open(o.TPM, certificate)
 }
 
 func detectSim(o Options) (bool, string) {

@@ -2,12 +2,17 @@ package attest
 
 import (
 	"crypto/subtle"
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
 	"time"
 
 	"surety/base/clock"
 	"surety/base/errs"
 	"surety/enclave"
 	"surety/enclave/attest/sev"
+	"surety/enclave/attest/tdx"
+	"surety/enclave/attest/tpm"
 )
 
 // Roots are the certificates that a verifier trusts beside those of AMD and Intel.
@@ -21,6 +26,8 @@ type Roots struct {
 // Verifier checks evidence. It never asks the network. It may be used by many goroutines.
 type Verifier struct {
 	amd, sim   []sev.Anchor
+	intel      *x509.Certificate
+	tpm        []*x509.Certificate
 	collateral map[string][]byte
 }
 
@@ -30,6 +37,16 @@ func NewVerifier(r Roots) (*Verifier, error) {
 	var err error
 	if v.amd, err = sev.Vendor(); err != nil {
 		return nil, err
+	}
+	if v.intel, err = tdx.Root(); err != nil {
+		return nil, err
+	}
+	for i, certificate := range r.TPM {
+		root, err := parseRoot(certificate)
+		if err != nil {
+			return nil, errs.Wrap(err, "attest.roots: TPM %d", i)
+		}
+		v.tpm = append(v.tpm, root)
 	}
 	for i, certificate := range r.Sim {
 		anchor, err := sev.Sim(certificate)
@@ -41,13 +58,32 @@ func NewVerifier(r Roots) (*Verifier, error) {
 	return v, nil
 }
 
+// parseRoot reads an authority's certificate in PEM or DER. A simulation's is none of a TPM's.
+func parseRoot(certificate []byte) (*x509.Certificate, error) {
+	if block, _ := pem.Decode(certificate); block != nil {
+		certificate = block.Bytes
+	}
+	root, err := x509.ParseCertificate(certificate)
+	if err != nil {
+		return nil, errs.As(errs.Invalid, err, "attest.roots")
+	}
+	if !root.IsCA || sev.Simulated(root) {
+		return nil, errs.New(errs.Invalid, "attest.roots: %.80q is no authority for TPMs",
+			root.Subject.CommonName)
+	}
+	return root, nil
+}
+
 // VendorRoots are the ids of the vendors' own roots, for enclave.Facts. A simulation and a TPM have
 // none: a policy names them.
 func (v *Verifier) VendorRoots() map[enclave.TEE][]enclave.KeyID {
 	roots := map[enclave.TEE][]enclave.KeyID{}
 	for _, a := range v.amd {
-		roots[enclave.SNP] = append(roots[enclave.SNP], a.Root())
+		if !slices.Contains(roots[enclave.SNP], a.Root()) {
+			roots[enclave.SNP] = append(roots[enclave.SNP], a.Root())
+		}
 	}
+	roots[enclave.TDX] = []enclave.KeyID{tdx.RootID(v.intel)}
 	return roots
 }
 
@@ -113,7 +149,7 @@ func (v *Verifier) VerifyRaw(e *enclave.Evidence, data []byte, now clock.Instant
 // report verifies the report alone, and that it has the report data.
 func (v *Verifier) report(e *enclave.Evidence, want [64]byte, now clock.Instant,
 ) (*enclave.Claims, error) {
-	c, err := v.backend(e, time.Unix(0, int64(now)).UTC())
+	c, err := v.backend(e, want, time.Unix(0, int64(now)).UTC())
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +164,23 @@ func (v *Verifier) report(e *enclave.Evidence, want [64]byte, now clock.Instant,
 	return c, nil
 }
 
-func (v *Verifier) backend(e *enclave.Evidence, now time.Time) (*enclave.Claims, error) {
+// backend hands the report to who knows its format. Only a TPM's needs to know what it was made for:
+// it signs a hash of that.
+func (v *Verifier) backend(e *enclave.Evidence, want [64]byte, now time.Time,
+) (*enclave.Claims, error) {
 	switch e.TEE {
 	case enclave.Sim:
 		return sev.Verify(e.Report, e.Support, v.sim, v.collateral, now)
 	case enclave.SNP:
 		return sev.Verify(e.Report, e.Support, v.amd, v.collateral, now)
+	case enclave.TDX:
+		if len(e.Support) != 0 {
+			return nil, errs.New(errs.Forbidden, "attest.verify: a quote has its certificates in it, and "+
+				"here are %d bytes beside it", len(e.Support))
+		}
+		return tdx.Verify(e.Report, v.intel, v.collateral, now)
+	case enclave.TPM:
+		return tpm.Verify(e.Report, e.Support, v.tpm, want, now)
 	}
 	return nil, errs.New(errs.Forbidden, "attest.verify: nobody verifies machines of the kind %.20q",
 		string(e.TEE))

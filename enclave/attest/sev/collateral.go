@@ -29,6 +29,18 @@ type Minimum struct {
 // MinimumURL is where the collateral has the Minimum of a product line: Milan or Genoa.
 func MinimumURL(line string) string { return "surety:snp/minimum/" + line }
 
+// recordedVCEK is the chip's certificate from the collateral, by the URL at which AMD has it, for
+// machines whose host hands none over; nil where it is not there. It has to hold like any other.
+func recordedVCEK(r *spb.Report, collateral map[string][]byte) []byte {
+	for _, line := range [...]string{"Milan", "Genoa", "Turin"} {
+		url := kds.VCEKCertURL(line, r.ChipId, kds.TCBVersion(r.ReportedTcb))
+		if der, found := collateral[url]; found {
+			return der
+		}
+	}
+	return nil
+}
+
 // tcb says how current the firmware is. Without a list of revoked certificates that is in force, or
 // without a Minimum, the status is unknown; a chain with a revoked certificate is refused.
 //

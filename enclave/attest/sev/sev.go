@@ -152,6 +152,9 @@ func Verify(report, support []byte, anchors []Anchor, collateral map[string][]by
 	if err != nil {
 		return nil, refuse(err, "who signed the report")
 	}
+	if info.SigningKey == abi.VcekReportSigner && table[abi.VcekGUID] == nil {
+		table.add(abi.VcekGUID, recordedVCEK(parsed, collateral))
+	}
 	leaf, err := endorsement(parsed, table, info)
 	if err != nil {
 		return nil, err

@@ -53,6 +53,13 @@ func parseTable(data []byte) (table, error) {
 	}
 }
 
+// add puts an entry into the table; nothing is not put there.
+func (t table) add(guid string, data []byte) {
+	if len(data) > 0 {
+		t[guid] = data
+	}
+}
+
 // named is an entry of a table to write.
 type named struct {
 	guid string
