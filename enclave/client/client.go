@@ -301,15 +301,20 @@ func (c *Client) do(ctx context.Context, method, path, cookie, request string, b
 
 // refusal gives an answer that is none back as the error that the broker had.
 func (c *Client) refusal(status int, content []byte) error {
+	return errs.Wrap(Refusal(status, content), "client: broker %s", c.base)
+}
+
+// Refusal returns the error in a broker's answer: its kind and its reason.
+func Refusal(status int, content []byte) error {
 	kind := kindOf(status)
 	var problem Problem
 	if json.Unmarshal(content, &problem) != nil || problem.Detail == "" {
-		return errs.New(kind, "client: broker %s: HTTP status %d", c.base, status)
+		return errs.New(kind, "HTTP status %d", status)
 	}
 	if named, found := kindNamed(problem.Kind); found {
 		kind = named
 	}
-	return errs.New(kind, "client: broker %s: %.1000s", c.base, problem.Detail)
+	return errs.New(kind, "%.1000s", problem.Detail)
 }
 
 // kindOf is for brokers and proxies that name no kind.

@@ -131,8 +131,9 @@ func (l *Lease) Close(ctx context.Context) error {
 		return nil
 	}
 	err := l.say(ctx, ActClose, 0, enclave.Digest{})
-	if err == nil {
+	if err == nil || errs.Is(err, errs.Locked) { // Locked: gone already, or an answer that was lost
 		l.lose(errs.New(errs.Locked, "the lease was closed"))
+		return nil
 	}
 	return errs.Wrap(err, "client.close")
 }
