@@ -26,12 +26,12 @@ import (
 func benchCommand(env *Env) *cobra.Command {
 	return part(&cobra.Command{
 		Use:   "bench",
-		Short: "Measure this machine: applications, transfers, sandboxes",
+		Short: "Measure this machine: applications, transfers, sandboxes, enclaves",
 		Long: `A figure holds for the machine it was taken on, at its load. docs/PERFORMANCE.md says how the
 published ones were taken.`,
 		Example: `  surety bench lending --rate 200 --duration 60s
   surety bench ledger --batch 8190 --callers 3`,
-	}, benchLending(env), ledgerBench(env, "ledger"), sandboxBench(env))
+	}, benchLending(env), ledgerBench(env, "ledger"), sandboxBench(env), enclaveBench(env))
 }
 
 func benchLending(env *Env) *cobra.Command {
