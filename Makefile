@@ -32,6 +32,7 @@ lint: bin/console.checked bin/tools/staticcheck
 	bin/tools/staticcheck -tags e2e ./e2e/...
 
 unit: build
+	@tools/need swtpm
 	go test -timeout 20m ./...
 
 e2e: build
@@ -41,6 +42,7 @@ e2e: build
 	@tools/need gcc
 	@tools/need python
 	@tools/need curl
+	@tools/need swtpm
 	@tools/need vm
 	SURETY_BIN=$(CURDIR)/bin/surety go test -count=1 -timeout 30m -tags e2e ./e2e/...
 

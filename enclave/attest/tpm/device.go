@@ -142,7 +142,8 @@ func (d *Device) quoteOnce(key *tpm2.CreatePrimaryResponse, qualifying []byte) (
 		return nil, err
 	}
 	quoted, err := tpm2.Quote{
-		SignHandle:     tpm2.AuthHandle{Handle: key.ObjectHandle, Name: key.Name, Auth: tpm2.PasswordAuth(nil)},
+		SignHandle: tpm2.AuthHandle{Handle: key.ObjectHandle, Name: key.Name,
+			Auth: tpm2.PasswordAuth(nil)},
 		QualifyingData: tpm2.TPM2BData{Buffer: qualifying},
 		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
 		PCRSelect:      selection(),
