@@ -22,6 +22,9 @@ every token, log and answer, and no policy for hardware takes it.`,
   surety enclave build credit
   surety enclave run credit`,
 	},
+		enclaveRunCommand(env), enclaveStartCommand(env), enclaveExecCommand(env),
+		enclaveStopCommand(env), enclaveListCommand(env), enclaveStatusCommand(env),
+		enclaveLogsCommand(env), enclaveConnectCommand(env),
 	)
 }
 

@@ -13,4 +13,11 @@ const (
 	// answerTimeout bounds how long a command waits for the first byte of an answer. The longest
 	// answer, a day's reconciliation, begins within seconds.
 	answerTimeout = 60 * time.Second
+
+	// maxFirstWord bounds what a kept enclave says of its start, in bytes: 16 tokens of a few
+	// kilobytes.
+	maxFirstWord = 1 << 20
+
+	// maxCarried bounds the connections that connect carries at once.
+	maxCarried = 256
 )

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -133,31 +134,36 @@ func sandboxLogs(env *Env) *cobra.Command {
 kept. With -o json one line for each: {at, stream, text, cut}.`,
 		Example: `  surety sandbox logs --follow web`,
 	}, func(h *hosted, s *runtime.Sandbox) error {
-		return s.Logs(followed, func(line runtime.LogLine) error {
-			if err := h.Context().Err(); err != nil {
-				return errs.As(errs.Canceled, err, "logs")
-			}
-			if h.env.wantsJSON() {
-				return h.env.line(line)
-			}
-			to := h.env.Stdout
-			if line.Stream == "stderr" {
-				to = h.env.Stderr
-			}
-			text := line.Text
-			if stamped {
-				text = line.At.Format(time.RFC3339Nano) + " " + text
-			}
-			if !line.Cut {
-				text += "\n"
-			}
-			_, err := io.WriteString(to, text)
-			return wrote(err)
-		})
+		return showLogs(h.Context(), h.env, s, followed, stamped)
 	})
 	c.Flags().BoolVarP(&followed, "follow", "f", false, "go on until the sandbox ends")
 	c.Flags().BoolVar(&stamped, "timestamps", false, "with the time of each line")
 	return c
+}
+
+// showLogs writes a sandbox's captured output to where it was written inside.
+func showLogs(ctx context.Context, env *Env, s *runtime.Sandbox, followed, stamped bool) error {
+	return s.Logs(followed, func(line runtime.LogLine) error {
+		if err := ctx.Err(); err != nil {
+			return errs.As(errs.Canceled, err, "logs")
+		}
+		if env.wantsJSON() {
+			return env.line(line)
+		}
+		to := env.Stdout
+		if line.Stream == "stderr" {
+			to = env.Stderr
+		}
+		text := line.Text
+		if stamped {
+			text = line.At.Format(time.RFC3339Nano) + " " + text
+		}
+		if !line.Cut {
+			text += "\n"
+		}
+		_, err := io.WriteString(to, text)
+		return wrote(err)
+	})
 }
 
 func sandboxPause(env *Env) *cobra.Command {

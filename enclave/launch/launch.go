@@ -177,8 +177,8 @@ func (o *Opened) Create(ctx context.Context, io runtime.Stdio) (*runtime.Sandbox
 // Run runs the program to its end with this process as the supervisor, as runtime.Host.Run does.
 func (o *Opened) Run(ctx context.Context, io runtime.Stdio, patience time.Duration) (runtime.State,
 	error) {
-	began, told := o.deps.Clock.Now(), io.Began
-	io.Began = func() {
+	began, told := o.deps.Clock.Now(), io.HandedOver
+	io.HandedOver = func() {
 		o.timed("boot", began)
 		if told != nil {
 			told()
