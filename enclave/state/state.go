@@ -20,7 +20,7 @@
 //
 //	served, err := state.Serve(state.ServeConfig{Config: state.Config{Dir: dir, Keys: lease.Keys(),
 //		Anchor: lease, Bytes: s.Bytes}})
-//	spec.Sealed = append(spec.Sealed, runtime.Sealed{Target: s.Target, Dir: served.Dir()})
+//	spec.Sealed = append(spec.Sealed, runtime.Sealed{Sort: "state", Dir: served.Dir(), Target: s.Target})
 //	... host.Create(ctx, spec): where it fails, served.Refusal() has the reason, if it was the state's
 //	... when the sandbox has ended: served.Close(ctx), and then lease.Close(ctx)
 //

@@ -129,6 +129,7 @@ var lattice = [...]row{
 		"evidence/client rdb/embed"},
 	{"enclave/channel", adapter, "base/... sys/... enclave enclave/attest"},
 	{"enclave/state", adapter, "base/... sys/... enclave enclave/client"},
+	{"enclave/state/inside", tests, "base/... sys/... enclave/... sandbox/..."},
 	{"enclave/launch", adapter, "base/... sys/... enclave/... sandbox sandbox/runtime sandbox/image " +
 		"sandbox/policyfile"},
 	{"enclave/psi", adapter, "base/... sys/..."},

@@ -55,7 +55,7 @@ func (c *cell) compose(image string) error {
 			out.Annotations["dev.gvisor.spec.rootfs.overlay"] = c.overlay()
 		}
 	}
-	showSealed(out, spec.Sealed)
+	showSealed(out, spec)
 	for i, l := range spec.Layers {
 		out.Mounts = append(out.Mounts, specs.Mount{Destination: l.Target, Type: "erofs",
 			Source: c.layers[i], Options: []string{"ro", "nosuid"}})
@@ -221,7 +221,8 @@ func (c *cell) settings(audit string) (*config.Config, error) {
 		"panic-log":                c.file("kernel-panic.log"),
 		"net-raw":                  strconv.FormatBool(slices.Contains(c.spec.Caps, "CAP_NET_RAW")),
 		"allow-suid":               "true", // no-new-privileges of the program still forbids it
-		"directfs":                 strconv.FormatBool(c.spec.Root.Dir != "" || len(c.spec.Volumes) > 0),
+		"directfs":                 strconv.FormatBool(c.spec.direct()),
+		"file-access-mounts":       c.spec.cached(),
 		"rootless":                 strconv.FormatBool(c.rootless),
 		"gvisor-marker-file":       "true",
 		"restore-spec-validation":  "ignore", // our manifest holds the spec; paths differ by design

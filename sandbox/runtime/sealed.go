@@ -34,8 +34,9 @@ func (s *Spec) checkSealed() error {
 		return errs.New(errs.TooLarge, "sealed: %d of them, at most %d", len(s.Sealed), maxSealed)
 	}
 	seen := map[string]bool{}
+	shown := map[string]bool{}
 	for _, v := range s.Volumes {
-		seen[v.Target] = true
+		seen[v.Target], shown[v.Source] = true, true
 	}
 	for _, l := range s.Layers {
 		seen[l.Target] = true
@@ -54,6 +55,8 @@ func (s *Spec) checkSealed() error {
 				maxSealedTarget)
 		case seen[v.Target]:
 			return errs.New(errs.Invalid, "sealed[%d].target: %s is there twice", i, v.Target)
+		case shown[v.Dir]:
+			return errs.New(errs.Invalid, "sealed[%d].dir: %s is shown as a volume", i, v.Dir)
 		case s.Class == VM || s.Root.Image == "" || s.Snapshot != "":
 			return errs.New(errs.Invalid, "sealed[%d]: takes class sentry, a root that is an image, and "+
 				"no snapshot", i)
@@ -63,21 +66,46 @@ func (s *Spec) checkSealed() error {
 	return nil
 }
 
-// showSealed adds the mounts of sealed volumes, marked for the file server: it asks their provider
-// instead of the directory, and the kernel inside does not ask for the directory itself.
-func showSealed(out *specs.Spec, sealed []Sealed) {
+// showSealed adds the mounts of sealed volumes, marked for the file server, which then asks their
+// provider instead of the directory.
+//
+// What a program writes to them is kept by the kernel inside until the program syncs it, so that files
+// can be mapped: gVisor decides that by a setting for all mounts (cached), from which the hints here
+// except the directories of the host, that somebody else may change.
+func showSealed(out *specs.Spec, spec *Spec) {
+	if len(spec.Sealed) == 0 {
+		return
+	}
 	var lines []string
-	for i, v := range sealed {
+	for _, v := range spec.Sealed {
 		out.Mounts = append(out.Mounts, specs.Mount{Destination: v.Target, Type: "bind", Source: v.Dir,
 			Options: []string{"rbind", "rw"}})
-		hint := fmt.Sprintf("dev.gvisor.spec.mount.sealed%d.", i)
-		out.Annotations[hint+"source"] = v.Dir
-		out.Annotations[hint+"type"] = "bind"
-		out.Annotations[hint+"share"] = "container" // nobody else changes it: it may be cached
-		out.Annotations[hint+"directfs"] = "off"
 		lines = append(lines, v.Sort+" "+v.Target)
 	}
-	if len(lines) > 0 {
-		out.Annotations[sandbox.VolumeAnnotation] = strings.Join(lines, "\n")
+	out.Annotations[sandbox.VolumeAnnotation] = strings.Join(lines, "\n")
+	hinted := map[string]bool{}
+	for i, v := range spec.Volumes {
+		if hinted[v.Source] {
+			continue // gVisor takes one for each source
+		}
+		hinted[v.Source] = true
+		hint := fmt.Sprintf("dev.gvisor.spec.mount.shown%d.", i)
+		out.Annotations[hint+"source"] = v.Source
+		out.Annotations[hint+"type"] = "bind"
+		out.Annotations[hint+"share"] = "shared"
 	}
+}
+
+// cached is gVisor's word for whether what is mounted changes behind the kernel's back.
+func (s *Spec) cached() string {
+	if len(s.Sealed) > 0 {
+		return "exclusive"
+	}
+	return "shared"
+}
+
+// direct reports whether the kernel inside opens the host's directories itself. With a sealed volume it
+// does not: everything goes through the file server.
+func (s *Spec) direct() bool {
+	return len(s.Sealed) == 0 && (s.Root.Dir != "" || len(s.Volumes) > 0)
 }
