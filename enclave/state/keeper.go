@@ -307,7 +307,7 @@ func (r *remote) Commit(_ context.Context, epoch uint64, root enclave.Digest) er
 	return nil
 }
 
-// ask sends a request and waits for its answer. After an error of the connection none is sent any
+// ask sends a request and waits for its answer, which the keeper owes within commitPatience. After an error of the connection none is sent any
 // more: an answer could be another request's.
 func (r *remote) ask(q *request) (*answer, error) {
 	r.mu.Lock()
@@ -316,10 +316,7 @@ func (r *remote) ask(q *request) (*answer, error) {
 		return nil, r.ended
 	}
 	a := new(answer)
-	err := r.conn.SetDeadline(time.Now().Add(2 * commitPatience))
-	if err == nil {
-		err = send(r.conn, q)
-	}
+	err := send(r.conn, q)
 	if err == nil {
 		err = receive(r.conn, a)
 	}

@@ -86,8 +86,9 @@ func (f *found) vouched(a Anchor) error {
 		"broker knows", f.epoch)
 }
 
-// replay reads the commits of a segment; its epoch is zero where it has no whole one. anchored is the last epoch
-// that is known to have been synced: a commit behind it counts only with all of its chunks.
+// replay reads the commits of a segment; its epoch is zero where it has no whole one. anchored is the
+// last epoch that is known to have been synced: a commit behind it counts only with all of its
+// chunks.
 func (d *disk) replay(s *segment, anchored uint64) (*found, error) {
 	c := scanner{s: s, offset: int64(headerBytes)}
 	f := &found{segment: s, volume: s.volume,

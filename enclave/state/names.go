@@ -265,19 +265,19 @@ func (v *Volume) Rename(from inode.Number, old string, to inode.Number, name str
 	if err := v.movable(n, source, present, target, how); err != nil {
 		return err
 	}
-	if present == n && how&inode.Exchange == 0 {
-		return nil
+	if present == n {
+		return nil // two names of one file: Linux leaves both
 	}
 	now := v.now()
 	v.leaveName(source, old, n, now)
-	if present != nil && present != n {
+	if present != nil {
 		v.leaveName(target, name, present, now)
 	}
 	v.enter(target, name, n, now)
 	switch {
-	case how&inode.Exchange != 0 && present != n:
+	case how&inode.Exchange != 0:
 		v.enter(source, old, present, now)
-	case present != nil && present != n:
+	case present != nil:
 		v.reap(present)
 	}
 	return nil
