@@ -295,6 +295,8 @@ func (l *memoryLog) await(n int) []evidence.Entry {
 	}
 }
 
+func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
 func random(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
