@@ -9,6 +9,7 @@ import (
 
 	"surety/cli"
 	"surety/enclave/state"
+	"surety/lending/joint"
 	"surety/lending/scorer"
 	"surety/sandbox/escape"
 	"surety/sandbox/kernel"
@@ -29,6 +30,7 @@ var personas = [...]persona{
 	{kernel.Reexec, func([]string) int { kernel.Main(state.Guest{}); return 1 }},
 	{runtime.IsSupervisor, runtime.SupervisorMain},
 	{scorer.IsScorer, scorer.Main},
+	{joint.IsProgram, joint.Main},
 	{oci.IsRuntime, func(argv []string) int { return oci.Main(argv, os.LookupEnv) }},
 	{oci.IsShim, func(argv []string) int { return oci.ShimMain(argv, os.LookupEnv) }},
 	{vm.IsGuest, func(argv []string) int { return vm.GuestMain(argv, runtime.Guest{}) }},
