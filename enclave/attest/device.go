@@ -135,6 +135,19 @@ func openSim(_ context.Context, o Options) (Device, error) {
 	return sev.OpenSimulation(o.SimDir, o.Program, o.Clock, o.Entropy)
 }
 
+// SimRootFile is where SimDir has that certificate.
+const SimRootFile = sev.RootFile
+
+// SimRootID is the id of a simulation's root, as policies name it; kind Invalid where the certificate
+// is none of a simulation.
+func SimRootID(certificate []byte) (enclave.KeyID, error) {
+	anchor, err := sev.Sim(certificate)
+	if err != nil {
+		return enclave.KeyID{}, err
+	}
+	return anchor.Root(), nil
+}
+
 // SimRoot returns the certificate, in PEM, that a verifier has to be given to take the evidence of
 // the simulation in o.SimDir, which is made where there is none yet. It begins to mean something
 // only where somebody puts it into Roots.Sim.

@@ -17,6 +17,9 @@ const (
 	// certificateLife is how long an enrolment is good for: as long as a server stands.
 	certificateLife = 5 * 365 * 24 * time.Hour
 
+	// authorityYears is how long an enroller's authority is in force.
+	authorityYears = 20
+
 	// backdate lies before an enrolment's certificate, for verifiers whose clock is slow.
 	backdate = time.Hour
 
