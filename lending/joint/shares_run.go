@@ -235,23 +235,22 @@ func (r *sharesRun) input(w *whitened, p shares.Params) (in *shares.Input, clamp
 // judge fills in scores, and measures them on the rows held out where that is this party's to know.
 func (r *sharesRun) judge(s *Shared, odds []float64) {
 	unit := int32(r.contract.Rule.Round)
-	sample := &evaluate.Sample{}
+	var known []float64
+	var bad []bool
 	for i, z := range odds {
 		row := int(r.judged[i])
-		good := int64(math.Round(-z * score.Micro))
-		points := score.PointsOfOdds(good)
+		points := score.PointsOfOdds(int64(math.Round(-z * score.Micro)))
 		s.Scores = append(s.Scores, SharedScore{Token: r.data.Tokens[row], Row: row, LogOdds: z,
 			Points: roundDown(points, unit)})
 		if math.Abs(z) > shares.SigmoidRange {
 			s.Folded++
 		}
 		if r.terms.metrics && !r.blank[row] {
-			sample.Scores, sample.Points = append(sample.Scores, good), append(sample.Points, points)
-			sample.PD, sample.Bad = append(sample.PD, score.PDOfOdds(good)), append(sample.Bad, r.bad[row])
+			known, bad = append(known, z), append(bad, r.bad[row])
 		}
 	}
 	if r.terms.metrics {
-		m := evaluate.Measure(sample)
+		m := evaluate.Measure(sampleOf(known, bad))
 		s.Metrics = &m
 	}
 }

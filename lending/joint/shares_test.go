@@ -18,8 +18,8 @@ import (
 	"surety/enclave"
 	"surety/enclave/psi"
 	"surety/enclave/shares"
-	"surety/lending/score"
 	"surety/lending/score/evaluate"
+	"surety/sys/wallclock"
 )
 
 // byShares makes a world's contract one that is computed by shares.
@@ -146,9 +146,6 @@ func newPlain(t testing.TB, s enclave.SignedContract, all ...*Data) *plain {
 		}
 	}
 	p.rows = make([][]float64, len(all[0].Tokens))
-	for i := range p.rows {
-		p.rows[i] = []float64{1}
-	}
 	for _, d := range all {
 		features, err := expand(d, s.Contract.ColumnsOf(d.About.Party), p.learn)
 		if err != nil {
@@ -169,74 +166,26 @@ func newPlain(t testing.TB, s enclave.SignedContract, all ...*Data) *plain {
 	return p
 }
 
-// odds returns the log-odds of bad of the rows held out.
-func (p *plain) odds(columns [2]int) (odds []float64) {
-	weights := p.fit(columns)
+// odds returns the log-odds of bad of the rows held out, from some of the columns.
+func (p *plain) odds(begin, end int) (odds []float64) {
+	var rows [][]float64
+	var bad []bool
+	for _, row := range p.learn {
+		rows, bad = append(rows, p.rows[row][begin:end]), append(bad, p.bad[row])
+	}
+	weights := fitPlain(rows, bad, defaultRidge)
 	for _, row := range p.judged {
-		odds = append(odds, p.apply(weights, row, columns))
+		odds = append(odds, oddsOf(weights, p.rows[row][begin:end]))
 	}
 	return odds
 }
 
-func (p *plain) apply(weights []float64, row int32, columns [2]int) float64 {
-	sum := weights[0]
-	for i, v := range p.rows[row][columns[0]:columns[1]] {
-		sum += weights[1+i] * v
-	}
-	return sum
-}
-
-func (p *plain) fit(columns [2]int) []float64 {
-	size := 1 + columns[1] - columns[0]
-	weights := make([]float64, size)
-	x := make([]float64, size)
-	for range 8 {
-		system := make([][]float64, size)
-		for i := range system {
-			system[i] = make([]float64, size+1)
-			if i > 0 {
-				system[i][i], system[i][size] = defaultRidge, -defaultRidge*weights[i]
-			}
-		}
-		for _, row := range p.learn {
-			x[0] = 1
-			copy(x[1:], p.rows[row][columns[0]:columns[1]])
-			odds := 1 / (1 + math.Exp(-p.apply(weights, row, columns)))
-			residual := -odds
-			if p.bad[row] {
-				residual++
-			}
-			for i, v := range x {
-				system[i][size] += residual * v
-				for k, u := range x {
-					system[i][k] += odds * (1 - odds) * v * u
-				}
-			}
-		}
-		for c := range system {
-			for r := range system {
-				if f := system[r][c] / system[c][c]; r != c {
-					for k := c; k <= size; k++ {
-						system[r][k] -= f * system[c][k]
-					}
-				}
-			}
-		}
-		for i := range weights {
-			weights[i] += system[i][size] / system[i][i]
-		}
-	}
-	return weights
-}
-
 func (p *plain) auc(odds []float64) evaluate.Micro {
-	sample := &evaluate.Sample{}
-	for i, z := range odds {
-		good := int64(math.Round(-z * score.Micro))
-		sample.Scores, sample.Points = append(sample.Scores, good), append(sample.Points, 0)
-		sample.PD, sample.Bad = append(sample.PD, score.PDOfOdds(good)), append(sample.Bad, p.bad[p.judged[i]])
+	var bad []bool
+	for _, row := range p.judged {
+		bad = append(bad, p.bad[row])
 	}
-	return evaluate.Measure(sample).AUC
+	return evaluate.Measure(sampleOf(odds, bad)).AUC
 }
 
 // TestSharesAreThePlaintextModel fits the public file by shares, between two sessions over TCP, and
@@ -258,10 +207,10 @@ func TestSharesAreThePlaintextModel(t *testing.T) {
 	took := time.Since(begin)
 	twin := newPlain(t, s, bank, shop)
 	width := len(twin.rows[0])
-	middle := 1 + len(b.Columns)
-	odds := twin.odds([2]int{1, width})
-	joint, alone, other := twin.auc(odds), twin.auc(twin.odds([2]int{1, middle})),
-		twin.auc(twin.odds([2]int{middle, width}))
+	middle := len(b.Columns)
+	odds := twin.odds(0, width)
+	joint, alone, other := twin.auc(odds), twin.auc(twin.odds(0, middle)),
+		twin.auc(twin.odds(middle, width))
 	worst := 0.0
 	for i, z := range odds {
 		worst = max(worst, math.Abs(1/(1+math.Exp(-z))-1/(1+math.Exp(-b.Scores[i].LogOdds))))
@@ -440,5 +389,20 @@ func TestWhiten(t *testing.T) {
 		if math.Abs(white-raw) > 1e-9 {
 			t.Fatalf("row %d: %f and %f", row, white, raw)
 		}
+	}
+}
+
+// TestSharesBench measures a small run.
+func TestSharesBench(t *testing.T) {
+	f, err := SharesBench{Rows: 1000, Judged: 300, Columns: 3, Seed: 1}.Run(t.Context(), wallclock.System())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", f)
+	if f.Worst > 5e-3 || f.AUC < f.Plain-2000 || f.Bytes == 0 || f.Transfers == 0 || f.Guarantee != enclave.Math {
+		t.Errorf("%+v", f)
+	}
+	if _, err := (SharesBench{Rows: 1000}).Run(t.Context(), wallclock.System()); !errs.Is(err, errs.Invalid) {
+		t.Errorf("no columns: %v", err)
 	}
 }
