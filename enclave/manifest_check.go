@@ -48,6 +48,15 @@ func (m *Manifest) Check() error {
 	return c.err
 }
 
+// FieldError is what Check's error wraps: which field is wrong, and how.
+type FieldError struct {
+	Field string // by its CBOR name, such as "layers[1].target"
+	Text  string
+}
+
+// Error returns both.
+func (e *FieldError) Error() string { return e.Field + ": " + e.Text }
+
 // checker remembers the first field that is wrong.
 type checker struct {
 	err     error
@@ -63,14 +72,15 @@ func field(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 // ok records that a field is wrong.
 func (c *checker) ok(good bool, name, format string, args ...any) {
 	if !good && c.err == nil {
-		c.err = errs.New(errs.Invalid, "enclave.manifest: %s: %s", name, fmt.Sprintf(format, args...))
+		c.err = errs.As(errs.Invalid, &FieldError{name, fmt.Sprintf(format, args...)}, "enclave.manifest")
 	}
 }
 
 // most records that a field has too many or too long parts.
 func (c *checker) most(name string, n, limit int) {
 	if n > limit && c.err == nil {
-		c.err = errs.New(errs.TooLarge, "enclave.manifest: %s: %d, the limit is %d", name, n, limit)
+		c.err = errs.As(errs.TooLarge, &FieldError{name, fmt.Sprintf("%d, the limit is %d", n, limit)},
+			"enclave.manifest")
 	}
 }
 

@@ -119,7 +119,8 @@ var lattice = [...]row{
 	// An enclave runs in a sandbox of this host: launch is that library's user (decision 0031).
 	{"enclave", core, "base/..."},
 	{"enclave/layer", adapter, "base/... sys/... enclave"},
-	{"enclave/pack", adapter, "base/... sys/... enclave enclave/layer sandbox/image sandbox/image/erofs"},
+	{"enclave/pack", adapter, "base/... sys/... enclave enclave/layer sandbox/image sandbox/image/erofs " +
+		"sandbox/policyfile"},
 	{"enclave/attest", adapter, "base/... sys/... enclave enclave/attest/..."},
 	{"enclave/attest/sev", adapter, "base/... sys/... enclave"},
 	{"enclave/attest/tdx", adapter, "base/... sys/... enclave"},
