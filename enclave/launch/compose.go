@@ -56,9 +56,7 @@ func (o *Opened) compose(context.Context) error {
 	if err := o.layers(); err != nil {
 		return err
 	}
-	if err := o.mountStates(); err != nil {
-		return err
-	}
+	o.mountStates()
 	return o.Spec.Check()
 }
 

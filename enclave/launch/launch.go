@@ -97,7 +97,7 @@ type Opened struct {
 	images   []*image.Sealed            // public layers
 	keys     []layer.Key                // by layer; zero once used
 	memories []*image.Memory            // by layer; nil of public ones
-	leases   []*client.Lease
+	states   []*sealedState
 	timings  []Timing
 }
 
@@ -171,7 +171,7 @@ func (o *Opened) Create(ctx context.Context, io runtime.Stdio) (*runtime.Sandbox
 	began := o.deps.Clock.Now()
 	s, err := o.deps.Host.Create(ctx, o.Spec, io)
 	o.timed("boot", began)
-	return s, errs.Wrap(err, "launch.boot")
+	return s, errs.Wrap(o.refusal(err), "launch.boot")
 }
 
 // Run runs the program to its end with this process as the supervisor, as runtime.Host.Run does.
@@ -185,7 +185,7 @@ func (o *Opened) Run(ctx context.Context, io runtime.Stdio, patience time.Durati
 		}
 	}
 	st, err := o.deps.Host.Run(ctx, o.Spec, io, patience)
-	return st, errs.Wrap(err, "launch.boot")
+	return st, errs.Wrap(o.refusal(err), "launch.boot")
 }
 
 // Close gives back leases and memory; to be called once the sandbox has ended. Closing again does

@@ -223,7 +223,16 @@ func (l *Local) policy(ctx context.Context, b *pack.Bundle) (enclave.Policy, err
 		Debug:   m.Debug, TCB: enclave.TCBUnknown, Contract: m.Contract}, nil
 }
 
-// admitStates lets the enclave have its sealed states.
-func (l *Local) admitStates(context.Context, *broker.Broker, *enclave.Manifest, enclave.Policy) error {
+// admitStates lets the enclave have those of its sealed states that this broker keeps, as the product's.
+func (l *Local) admitStates(ctx context.Context, to *broker.Broker, m *enclave.Manifest,
+	p enclave.Policy) error {
+	for _, s := range m.State {
+		if s.Broker != enclave.LocalBroker {
+			continue
+		}
+		if err := to.SetPolicy(ctx, m.Product, "state/"+s.Name, p); err != nil {
+			return errs.Wrap(err, "launch.local: policy of state %s", s.Name)
+		}
+	}
 	return nil
 }
