@@ -127,7 +127,7 @@ func (v *verification) run(env *Env, path string, nonce []byte, now clock.Instan
 		return err
 	}
 	if !answer.Accepted {
-		return errs.New(errs.Forbidden, "refused: %s", answer.Reason)
+		return errs.New(errs.Refused, "enclave.verify: %s", answer.Reason)
 	}
 	return nil
 }
@@ -187,13 +187,13 @@ func (a *verified) write(w io.Writer) error {
 			return err
 		}
 	}
-	g := newGrid(left("check"), left("passed"), left("saw"), left("wants"))
+	g := newGrid(left("passed"), left("check"), left("saw"))
 	for _, c := range a.Checks {
-		passed := "yes"
-		if !c.Passed {
-			passed = "NO"
+		if c.Passed {
+			g.row("yes", c.Name, c.Saw)
+		} else {
+			g.row("NO", c.Name, c.Saw+"; wanted: "+c.Wants)
 		}
-		g.row(c.Name, passed, c.Saw, c.Wants)
 	}
 	if err := g.write(w); err != nil || a.Claims == nil {
 		return err
