@@ -127,16 +127,16 @@ func enclaveLines(e *evidencev1.Enclave) []string {
 			e.Svn, shortDigest(e.Measurement), shortDigest(e.Signer), e.StartedIndex),
 	}
 	if e.Appraisal != "" {
-		lines = append(lines, fmt.Sprintf("appraised by %s under policy %s: %s, token %s", e.Verifier,
-			e.Policy, e.Status, e.Appraisal))
+		lines = append(lines, fmt.Sprintf("appraised by %s: %s, token %s", e.Verifier, e.Status,
+			e.Appraisal))
 	}
 	for _, r := range e.Released {
 		at := "not in this log"
 		if r.Logged {
 			at = fmt.Sprintf("at leaf %d", r.Index)
 		}
-		lines = append(lines, fmt.Sprintf("released to it: %s/%s, record %s %s", r.Broker, r.Resource,
-			r.Record, at))
+		lines = append(lines, fmt.Sprintf("released to it under policy %s: %s/%s, record %s %s", e.Policy,
+			r.Broker, r.Resource, r.Record, at))
 	}
 	return lines
 }

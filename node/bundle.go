@@ -170,7 +170,8 @@ func (e *enclaves) signer() (ed25519.PrivateKey, error) {
 	return key, err
 }
 
-// programTree is a root file system with the program, and a place to mount the models on.
+// programTree is a root file system with the program, and places to mount on: it takes no writes to
+// make them.
 func programTree(path string) (*erofs.Node, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -178,8 +179,11 @@ func programTree(path string) (*erofs.Node, error) {
 	}
 	root := directory()
 	program := &erofs.Node{Mode: erofs.Regular | 0o555, Size: uint64(info.Size()), Content: onDisk(path)}
-	return root, errors.Join(root.Put(scorer.Name, program),
-		root.Put(strings.TrimPrefix(modelsDir, "/"), directory()))
+	failed := root.Put(scorer.Name, program)
+	for _, place := range [...]string{modelsDir, "/dev", "/proc", "/sys", "/tmp"} { // to mount on
+		failed = errors.Join(failed, root.Put(place[1:], directory()))
+	}
+	return root, failed
 }
 
 // modelTree is a file system with the models in the order in which the node asks for them.

@@ -93,10 +93,7 @@ func (n *Node) openEnclaves(ctx context.Context) error {
 // simulated reports whether nothing but this program's word stands behind the node's enclaves.
 func (e *enclaves) simulated() bool { return e.device.TEE() == enclave.Sim }
 
-// measureSubject is the subject under which the evidence log names a measurement.
-func measureSubject(m enclave.Digest) ident.ID { return ident.Derive("enclave", m.String()) }
-
-// measured is the payload of a record that publishes a build.
+// measuredBuild is the payload of a record that publishes a build.
 type measuredBuild struct {
 	Measure  enclave.Digest    `json:"measure"`
 	Signer   enclave.KeyID     `json:"signer"`
@@ -114,18 +111,21 @@ func (e *enclaves) publish(ctx context.Context, s enclave.Signed) error {
 	}
 	return e.record(ctx, kindMeasured, measuredBuild{Measure: s.Measure, Signer: s.Signer,
 		Name: s.Manifest.Name, Product: s.Manifest.Product, SVN: s.Manifest.SVN,
-		Manifest: s.Manifest}, measureSubject(s.Measure))
+		Manifest: s.Manifest}, broker.Subject(s.Measure))
 }
 
-// logged reports whether the evidence log holds a build's measurement, with a proof that it does.
+// logged reports whether the evidence log holds a build's measurement, published by the node or by a
+// tenant of its broker, with a proof that it does.
 func (e *enclaves) logged(ctx context.Context, m enclave.Digest) (bool, error) {
 	log := e.node.evidence
-	leaves, err := log.Lookup(ctx, measureSubject(m), 0, tlog.MaxLookup)
+	leaves, err := log.Lookup(ctx, broker.Subject(m), 0, tlog.MaxLookup)
 	if err != nil {
 		return false, err
 	}
 	for _, leaf := range leaves {
-		if leaf.Record.Source != sourceEnclave || leaf.Record.Kind != kindMeasured {
+		ours := leaf.Record.Source == sourceEnclave && leaf.Record.Kind == kindMeasured
+		theirs := leaf.Record.Source == broker.Source && leaf.Record.Kind == broker.KindPublished
+		if !ours && !theirs {
 			continue
 		}
 		payload, err := log.Payload(ctx, leaf)
@@ -158,7 +158,7 @@ func (e *enclaves) prove(ctx context.Context, leaf tlog.LeafAt) error {
 // tellStarted records that an enclave runs, what it had shown to get its secrets, and what was made
 // of it.
 func (e *enclaves) tellStarted(ctx context.Context, s started) error {
-	return e.record(ctx, kindStarted, s, sandboxSubject(s.Sandbox), measureSubject(s.Proof.Measure))
+	return e.record(ctx, kindStarted, s, sandboxSubject(s.Sandbox), broker.Subject(s.Proof.Measure))
 }
 
 // record appends a record of ours to the evidence log.

@@ -12,6 +12,7 @@ import (
 	"surety/base/ident"
 	"surety/enclave"
 	"surety/enclave/attest"
+	"surety/enclave/broker"
 	"surety/enclave/launch"
 )
 
@@ -29,7 +30,6 @@ type appraisal struct {
 	Verifier string `json:"verifier"`
 	ID       string `json:"id"`
 	Status   string `json:"status"` // ear.status
-	Policy   string `json:"policy"`
 }
 
 // appraisals reads the tokens that an enclave was given, by the keys that its manifest pins.
@@ -45,7 +45,7 @@ func appraisals(p *launch.Proof, brokers []enclave.Broker, now clock.Instant) ([
 			return nil, errs.Wrap(err, "the token of broker %s", b.Name)
 		}
 		list = append(list, appraisal{Broker: b.Name, Verifier: token.Issuer, ID: token.ID,
-			Status: token.Status, Policy: token.Policy})
+			Status: token.Status})
 	}
 	return list, nil
 }
@@ -89,7 +89,7 @@ func tellEnclave(s *started) *evidencev1.Enclave {
 		Measurement: p.Measure.String(), Signer: p.Signer.String(), Product: p.Product, Svn: p.SVN}
 	if len(s.Appraisals) > 0 {
 		a := &s.Appraisals[0]
-		told.Status, told.Policy, told.Appraisal, told.Verifier = a.Status, a.Policy, a.ID, a.Verifier
+		told.Status, told.Appraisal, told.Verifier = a.Status, a.ID, a.Verifier
 	}
 	for _, r := range p.Released {
 		told.Released = append(told.Released, &evidencev1.Released{Broker: r.Broker,
@@ -109,9 +109,18 @@ func (s *evidenceService) findReleases(ctx context.Context, told *evidencev1.Enc
 		if err != nil {
 			return err
 		}
-		if len(leaves) == 1 {
-			r.Logged, r.Index = true, leaves[0].Index
+		if len(leaves) == 0 || leaves[0].Record.Source != broker.Source {
+			continue // not yet, or in the log of another broker
 		}
+		payload, err := s.log.Payload(ctx, leaves[0])
+		if err != nil {
+			return err
+		}
+		var outcome broker.Outcome
+		if err := json.Unmarshal(payload, &outcome); err != nil {
+			return errs.As(errs.Corrupt, err, "release at %d", leaves[0].Index)
+		}
+		r.Logged, r.Index, told.Policy = true, leaves[0].Index, outcome.Policy
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func (b *Broker) Outcome(ctx context.Context, id ident.ID) (*Outcome, error) {
 
 // entries returns records after the sequence number as the evidence log takes them.
 func (b *Broker) entries(ctx context.Context, after uint64) ([]evidence.Entry, error) {
-	rows, err := b.db.Reader().QueryContext(ctx, `SELECT seq, at, measure, trace, act, body
+	rows, err := b.db.Reader().QueryContext(ctx, `SELECT seq, id, at, measure, trace, act, body
 		FROM outcomes WHERE seq > ? ORDER BY seq LIMIT ?`, int64(after), relayPage)
 	if err != nil {
 		return nil, errs.Wrap(err, "broker.relay")
@@ -179,18 +179,19 @@ func (b *Broker) entries(ctx context.Context, after uint64) ([]evidence.Entry, e
 	var list []evidence.Entry
 	for rows.Next() {
 		var seq, at int64
-		var measure, trace, body []byte
+		var id, measure, trace, body []byte
 		var act string
-		if err := rows.Scan(&seq, &at, &measure, &trace, &act, &body); err != nil {
+		if err := rows.Scan(&seq, &id, &at, &measure, &trace, &act, &body); err != nil {
 			return nil, errs.Wrap(err, "broker.relay")
 		}
 		entry := evidence.Entry{Source: Source, SourceSeq: uint64(seq), Part: "enclave",
 			Kind: "enclave." + act, At: clock.Instant(at), Payload: payload(body)}
-		if len(measure) != len(enclave.Digest{}) || len(trace) != 16 {
+		if len(measure) != len(enclave.Digest{}) || len(trace) != 16 || len(id) != 16 {
 			return nil, errs.New(errs.Corrupt, "broker.relay: record %d", seq)
 		}
+		entry.Subjects = []ident.ID{ident.FromBytes([16]byte(id))}
 		if m := enclave.Digest(measure); !m.IsZero() {
-			entry.Subjects = []ident.ID{Subject(m)}
+			entry.Subjects = append(entry.Subjects, Subject(m))
 		}
 		entry.Trace = ident.FromBytes([16]byte(trace))
 		list = append(list, entry)

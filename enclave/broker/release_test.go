@@ -633,8 +633,10 @@ func TestRecordsReachTheLog(t *testing.T) {
 	entries := w.log.await(2)
 	if entries[0].Kind != "enclave.appraised" || entries[1].Kind != "enclave.released" ||
 		entries[1].Source != "enclave.broker" || entries[1].SourceSeq != 2 ||
-		len(entries[1].Subjects) != 1 || entries[1].Subjects[0] != broker.Subject(b.Measure()) {
-		t.Errorf("the log has %+v", entries)
+		len(entries[1].Subjects) != 2 || entries[1].Subjects[0].String() != w.newest().ID ||
+		entries[1].Subjects[1] != broker.Subject(b.Measure()) {
+		t.Errorf("the log has %d records, the second %s %v", len(entries), entries[1].Kind,
+			entries[1].Subjects)
 	}
 	var o broker.Outcome
 	if err := json.Unmarshal(entries[1].Payload, &o); err != nil || o.ID != w.newest().ID {

@@ -175,7 +175,7 @@ type Enclave struct {
 	Product       string                 `protobuf:"bytes,5,opt,name=product,proto3" json:"product,omitempty"`
 	Svn           uint64                 `protobuf:"varint,6,opt,name=svn,proto3" json:"svn,omitempty"`
 	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`                                   // of the appraisal, as ear.status
-	Policy        string                 `protobuf:"bytes,8,opt,name=policy,proto3" json:"policy,omitempty"`                                   // name of the release policy
+	Policy        string                 `protobuf:"bytes,8,opt,name=policy,proto3" json:"policy,omitempty"`                                   // name of the policy that the last secret was released under
 	Appraisal     string                 `protobuf:"bytes,9,opt,name=appraisal,proto3" json:"appraisal,omitempty"`                             // id of the token
 	Verifier      string                 `protobuf:"bytes,10,opt,name=verifier,proto3" json:"verifier,omitempty"`                              // who issued it
 	StartedIndex  uint64                 `protobuf:"varint,11,opt,name=started_index,json=startedIndex,proto3" json:"started_index,omitempty"` // log record of its start

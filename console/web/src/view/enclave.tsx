@@ -55,12 +55,12 @@ export function ProvedView(props: { enclave: ProvedEnclave }) {
       <span class="num">{count(enclave.startedIndex)}</span>
       {enclave.appraisal !== "" && (
         <>
-          ; appraised by {enclave.verifier} under {enclave.policy}: <b>{enclave.status}</b>
+          ; appraised by {enclave.verifier}: <b>{enclave.status}</b>
         </>
       )}
       {enclave.released.map((r) => (
         <>
-          ; given {r.broker}/{r.resource},{" "}
+          ; given {r.broker}/{r.resource} under policy {enclave.policy},{" "}
           {r.logged ? (
             <>
               at leaf <span class="num">{count(r.index)}</span>
