@@ -28,6 +28,9 @@ type Part struct {
 	Image  string    // path of an EROFS file that is there already, instead of Dir
 	Key    layer.Key // of a secret layer
 	KeyRef string    // where its key will be asked for: BROKER/REPOSITORY/TYPE/TAG
+
+	// Sealed says what Image is where its owner has sealed it already (SealDir), and no Key is needed.
+	Sealed *layer.Sealed
 }
 
 // Progress says how far work is.
@@ -165,6 +168,8 @@ func (w *work) open(ctx context.Context, index int, p Part) (*source, error) {
 		mounts = w.mounts()
 	}
 	switch {
+	case p.Sealed != nil:
+		return openSealed(p)
 	case p.Dir != "" && p.Image != "":
 		return nil, errs.New(errs.Invalid, "it is of a directory and of an image: want one of them")
 	case p.Dir != "":
@@ -281,6 +286,10 @@ func (w *work) layer(ctx context.Context, p *Part, s *source, t *tally) (enclave
 	l := enclave.Layer{Name: p.Name, Kind: p.Kind, Target: p.Target, Bytes: uint64(s.size)}
 	if p.Kind == enclave.Secret {
 		l.Key = p.KeyRef
+		if p.Sealed != nil {
+			l.ID, l.Root = p.Sealed.ID, p.Sealed.Root
+			return l, w.copied(ctx, &l, s)
+		}
 		if kept, err := w.reused(ctx, p, s, &l); kept || err != nil {
 			return l, err
 		}
@@ -302,6 +311,15 @@ func (w *work) layer(ctx context.Context, p *Part, s *source, t *tally) (enclave
 		}
 	}
 	return l, errors.Join(err, f.Close())
+}
+
+// copied writes the file of a layer that its owner has sealed.
+func (w *work) copied(ctx context.Context, l *enclave.Layer, s *source) error {
+	f, err := os.OpenFile(filepath.Join(w.dir, layerFile(l)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.write(ctx, f), f.Close())
 }
 
 // seal encrypts a part under a new id.
