@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -304,3 +305,10 @@ func random(n int) []byte {
 }
 
 const second = clock.Second
+
+// report gives a benchmark's median and 99th percentile.
+func report(b *testing.B, millis []float64) {
+	slices.Sort(millis)
+	b.ReportMetric(millis[len(millis)/2], "p50-ms")
+	b.ReportMetric(millis[len(millis)*99/100], "p99-ms")
+}
