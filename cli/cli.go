@@ -162,6 +162,9 @@ func hintsOf(command *cobra.Command) func(errs.Kind) string {
 		if c.Name() == "sandbox" && !c.Parent().HasParent() {
 			return sandboxHintFor
 		}
+		if c.Name() == "enclave" && !c.Parent().HasParent() {
+			return enclaveHintFor
+		}
 	}
 	return hintFor
 }

@@ -25,6 +25,11 @@ type enclaveDevice struct {
 
 func (d *enclaveDevice) describe(env *Env, flags *pflag.FlagSet) {
 	enclaveRootFlag(env, flags, &d.root)
+	d.describeDevice(flags)
+}
+
+// describeDevice adds the flags but for --root.
+func (d *enclaveDevice) describeDevice(flags *pflag.FlagSet) {
 	flags.StringVar(&d.tee, "tee", "", "snp, tdx, tpm or sim (default: the best that this machine has)")
 	flags.StringVar(&d.tpm, "tpm", "", "TPM device, or unix socket of swtpm (default: /dev/tpmrm0)")
 	flags.StringVar(&d.tpmCertificate, "tpm-certificate", "", "certificate of the TPM's attestation key "+

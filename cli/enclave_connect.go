@@ -16,7 +16,6 @@ import (
 
 	"surety/base/errs"
 	"surety/enclave"
-	"surety/enclave/attest"
 	"surety/enclave/channel"
 	"surety/sys/vfs"
 	"surety/sys/wallclock"
@@ -24,8 +23,9 @@ import (
 
 // connectFlags are the flags of connect, as they are typed.
 type connectFlags struct {
-	policy, listen     string
-	sim, tpm, measures []string
+	verification
+	listen   string
+	measures []string
 }
 
 func enclaveConnectCommand(env *Env) *cobra.Command {
@@ -47,9 +47,9 @@ shown goes to standard error.`,
 	c.Flags().StringVar(&f.policy, "policy", "", "file of the policy that the enclave has to meet")
 	c.Flags().StringArrayVar(&f.measures, "measure", nil, "measurement to accept, with --sim-root, instead "+
 		"of a policy; may be repeated")
-	c.Flags().StringArrayVar(&f.sim, "sim-root", nil, "certificate of a simulation to believe; may be "+
-		"repeated")
-	c.Flags().StringArrayVar(&f.tpm, "tpm-root", nil, "certificate of a TPM's maker; may be repeated")
+	c.Flags().StringArrayVar(&f.simRoots, "sim-root", nil, "root of a simulation to take; may be repeated")
+	c.Flags().StringArrayVar(&f.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs; may be repeated")
+	c.Flags().StringVar(&f.collateral, "collateral", "", "directory with what vendors say about firmware")
 	c.Flags().StringVar(&f.listen, "listen", "", "local ADDRESS:PORT to take plain connections at")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		env.began = true
@@ -67,15 +67,11 @@ shown goes to standard error.`,
 
 // client is one that accepts what the flags say.
 func (f *connectFlags) client(cmd *cobra.Command) (*channel.Client, error) {
-	sim, err := readRoots(f.sim)
+	sim, err := readRoots(f.simRoots)
 	if err != nil {
 		return nil, err
 	}
-	tpm, err := readRoots(f.tpm)
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := attest.NewVerifier(attest.Roots{Sim: sim, TPM: tpm})
+	verifier, err := f.verifier()
 	if err != nil {
 		return nil, err
 	}

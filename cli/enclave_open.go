@@ -44,6 +44,21 @@ func withEnclaves(env *Env, c *cobra.Command, do func(*enclaved) error) *cobra.C
 	return c
 }
 
+// enclaveHintFor is hintFor for enclaves: refusals name what was seen and what is wanted themselves.
+func enclaveHintFor(kind errs.Kind) string {
+	switch kind {
+	case errs.NoSpace:
+		return "free some space, then start again"
+	case errs.Corrupt:
+		return "a file is not what was measured: build it again, or fetch it again"
+	case errs.Busy:
+		return "try again in a moment"
+	case errs.Internal:
+		return "this is a defect: please report it with the line above"
+	}
+	return ""
+}
+
 // find is the running or stopped enclave that the first argument names.
 func (h *enclaved) find() (*runtime.Sandbox, runtime.State, error) {
 	s, err := h.host.Find(h.args[0])
@@ -56,11 +71,6 @@ func (h *enclaved) find() (*runtime.Sandbox, runtime.State, error) {
 	}
 	st, err := s.State()
 	return s, st, err
-}
-
-// options say where devices of this machine are found, and the simulation.
-func (h *enclaved) options() attest.Options {
-	return attest.Options{SimDir: filepath.Join(h.root, "simulated")}
 }
 
 // log is for what is said while an enclave starts and runs: warnings, to standard error.
@@ -137,12 +147,13 @@ func parseBrokers(texts []string) (map[string]launch.BrokerAt, error) {
 
 // opening is an enclave being started, with all that it needs while it runs.
 type opening struct {
-	h      *enclaved
-	device attest.Device
-	bundle *pack.Bundle
-	local  *launch.Local // nil: brokers elsewhere
-	opened *launch.Opened
-	lock   *os.File // says that somebody answers for the name; let go last of all
+	h       *enclaved
+	options attest.Options
+	device  attest.Device
+	bundle  *pack.Bundle
+	local   *launch.Local // nil: brokers elsewhere
+	opened  *launch.Opened
+	lock    *os.File // says that somebody answers for the name; let go last of all
 }
 
 // close gives everything back, in reverse.
@@ -171,7 +182,7 @@ func (o *opening) close() error {
 func (o *opening) useLocal(files enclaveFiles, tpmRoots [][]byte) (launch.BrokerAt, error) {
 	roots := attest.Roots{TPM: tpmRoots}
 	if o.device.TEE() == enclave.Sim {
-		root, err := attest.SimRoot(o.h.options())
+		root, err := attest.SimRoot(o.options)
 		if err != nil {
 			return launch.BrokerAt{}, err
 		}

@@ -27,8 +27,10 @@ import (
 
 // enclaveFlags are the flags of run and start, as they are typed.
 type enclaveFlags struct {
-	name, tee                                   string
-	brokers, volumes, ports, env, fronts, tpm   []string
+	name                                        string
+	device                                      enclaveDevice
+	brokers, volumes, ports, env, fronts        []string
+	tpmRoots                                    []string
 	fips, terminal, interactive, remove, timing bool
 
 	kept int // descriptor that a kept enclave's first word goes to; 0: run is in front
@@ -70,7 +72,7 @@ measure, signer, name, product, svn, debug, tokens, released, locked}, timings: 
 func (f *enclaveFlags) describe(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "name", "", "name of the running enclave, and of its sealed states (default: "+
 		"the manifest's)")
-	flags.StringVar(&f.tee, "tee", "", "snp, tdx, tpm or sim (default: the best that this machine has)")
+	f.device.describeDevice(flags)
 	flags.StringArrayVar(&f.brokers, "broker", nil, "NAME=URL of a key broker; may be repeated")
 	flags.StringArrayVar(&f.volumes, "volume", nil, "TARGET=DIRECTORY of this host, for what the manifest "+
 		"shows of it; may be repeated")
@@ -79,7 +81,8 @@ func (f *enclaveFlags) describe(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.fronts, "attested-tls", nil, "ADDRESS:PORT=INSIDE: attested TLS in front of a "+
 		"port inside; may be repeated")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "NAME=value of a variable that the manifest leaves open")
-	flags.StringArrayVar(&f.tpm, "tpm-root", nil, "certificate of a TPM's maker, for the machine's own broker")
+	flags.StringArrayVar(&f.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs, for the machine's "+
+		"own broker (default: tpm/authority/authority.pem below --root, where enrol put one)")
 	flags.BoolVar(&f.fips, "fips", false, "keys are sealed by DHKEM(P-384) instead of ML-KEM-768 with X25519")
 }
 
@@ -135,8 +138,8 @@ func (f *enclaveFlags) order(h *enclaved) (*launch.Order, enclaveFiles, error) {
 		}
 		order.Ports = append(order.Ports, port)
 	}
-	if tee := enclave.TEE(f.tee); tee != "" && !tee.Known() {
-		return nil, enclaveFiles{}, usage(h.Command, "--tee %q: snp, tdx, tpm or sim", f.tee)
+	if tee := enclave.TEE(f.device.tee); tee != "" && !tee.Known() {
+		return nil, enclaveFiles{}, usage(h.Command, "--tee %q: snp, tdx, tpm or sim", f.device.tee)
 	}
 	files, err := locateEnclave(h.args[0])
 	return order, files, err
@@ -145,7 +148,9 @@ func (f *enclaveFlags) order(h *enclaved) (*launch.Order, enclaveFiles, error) {
 // open opens the device, the bundle and where there is need the local broker, and then the enclave.
 func (f *enclaveFlags) open(o *opening, order *launch.Order, files enclaveFiles) (err error) {
 	h := o.h
-	if o.device, err = attest.OpenDevice(h.Context(), enclave.TEE(f.tee), h.options()); err != nil {
+	f.device.root = h.root
+	o.options = f.device.options(h.env)
+	if o.device, err = attest.OpenDevice(h.Context(), enclave.TEE(f.device.tee), o.options); err != nil {
 		return err
 	}
 	h.env.note("%s", launch.Notice(o.device.TEE()))
@@ -169,7 +174,7 @@ func (f *enclaveFlags) open(o *opening, order *launch.Order, files enclaveFiles)
 	}
 	_, given := order.Brokers[enclave.LocalBroker]
 	if names(manifest, enclave.LocalBroker) && !given {
-		roots, err := readRoots(f.tpm)
+		roots, err := readRoots(f.authorities(h.root))
 		if err != nil {
 			return err
 		}
@@ -182,6 +187,15 @@ func (f *enclaveFlags) open(o *opening, order *launch.Order, files enclaveFiles)
 		err = o.local.LetGo() // others may have it, and what is renewed later opens it for that
 	}
 	return err
+}
+
+// authorities are the files of who enrolled this machine's TPM.
+func (f *enclaveFlags) authorities(root string) []string {
+	made := filepath.Join(root, "tpm", "authority", "authority.pem")
+	if len(f.tpmRoots) == 0 && exists(made) {
+		return []string{made}
+	}
+	return f.tpmRoots
 }
 
 // names reports whether a manifest has a broker of the name.
