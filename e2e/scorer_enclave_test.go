@@ -73,14 +73,14 @@ func proved(t *testing.T, n *node, loan *lendingv1.Loan, want *nodev1.Enclave) {
 			got := step.Enclave
 			if got.Tee != want.Tee || got.Guarantee != want.Guarantee || got.Svn != want.Svn ||
 				got.Measurement != want.Measurement || got.Signer != want.Signer ||
-				got.Status != want.Status || got.Policy != "node/layer-key/scorer-models" || got.Verifier != "node" ||
+				got.Status != want.Status || got.Policy != "scorer" || got.Verifier != "node" ||
 				got.Appraisal == "" || len(got.Released) != 1 ||
 				got.Released[0].Resource != "node/layer-key/scorer-models" {
 				t.Errorf("under the decision: %v", got)
 			}
 			text := run(t, n.dir, 0, "trace", loan.Id)
 			for _, words := range []string{"SIMULATED enclave (self-reported measurement)",
-				got.Measurement[:23], "appraised by node: contraindicated", "under policy node/layer-key",
+				got.Measurement[:23], "appraised by node: contraindicated", "under policy scorer",
 				"node/layer-key/scorer-models", fmt.Sprintf("at leaf %d", got.Released[0].Index)} {
 				if !strings.Contains(text, words) {
 					t.Errorf("the trace does not say %q:\n%s", words, text)
