@@ -10,6 +10,9 @@ const (
 	// the same continent accepts within a second or not at all.
 	dialTimeout = 5 * time.Second
 
+	// dialAgain is how long a command that waits for another party's listener waits between tries.
+	dialAgain = 250 * time.Millisecond
+
 	// answerTimeout bounds how long a command waits for the first byte of an answer. The longest
 	// answer, a day's reconciliation, begins within seconds.
 	answerTimeout = 60 * time.Second

@@ -45,7 +45,7 @@ type SharesFigures struct {
 }
 
 // Run measures. Kinds as of shares.Run.
-func (b SharesBench) Run(ctx context.Context, time wallclock.Clock) (*SharesFigures, error) {
+func (b SharesBench) Run(ctx context.Context, clk wallclock.Clock) (*SharesFigures, error) {
 	p := shares.Params{Rows: uint32(b.Rows), ScoreRows: uint32(b.Judged),
 		ActiveColumns: uint32(b.Columns), PassiveColumns: uint32(b.Columns), Coarse: defaultCoarse,
 		Steps: defaultSteps, Ridge: defaultRidge, ScoreBits: shares.MaxScoreBits, ScoresTo: shares.Active}
@@ -62,13 +62,13 @@ func (b SharesBench) Run(ctx context.Context, time wallclock.Clock) (*SharesFigu
 	if err != nil {
 		return nil, err
 	}
-	begin := time.Now()
+	begin := clk.Now()
 	r, err := bothShare(ctx, p, inputs)
 	if err != nil {
 		return nil, err
 	}
 	f := &SharesFigures{Guarantee: enclave.Math, Rows: b.Rows, Judged: b.Judged, Columns: b.Columns,
-		Steps: p.Steps, Coarse: p.Coarse, Took: time.Now().Sub(begin),
+		Steps: p.Steps, Coarse: p.Coarse, Took: clk.Now().Sub(begin),
 		Bytes: r.Traffic.Sent + r.Traffic.Received, Transfers: r.Traffic.Transfers}
 	b.compare(f, r.Scores, active, passive, bad)
 	return f, nil

@@ -260,8 +260,8 @@ func (s *Shared) WriteScores(to io.Writer, id string, ids []string) error {
 	var b bytes.Buffer
 	writeLine(&b, []string{id, "points", "log_odds_of_bad", "guarantee"})
 	for _, v := range s.Scores {
-		writeLine(&b, []string{ids[v.Row], strconv.Itoa(int(v.Points)), strconv.FormatFloat(v.LogOdds, 'f', 4, 64),
-			string(s.Guarantee)})
+		odds := strconv.FormatFloat(v.LogOdds, 'f', 4, 64)
+		writeLine(&b, []string{ids[v.Row], strconv.Itoa(int(v.Points)), odds, string(s.Guarantee)})
 	}
 	_, err := to.Write(b.Bytes())
 	return errs.As(errs.Unavailable, err, "joint.shares: scores")

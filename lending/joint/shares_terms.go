@@ -114,8 +114,8 @@ func (t *sharesTerms) params(all []enclave.Param) error {
 	for _, p := range all {
 		field, found := known[p.Name]
 		if !found || p.Value < 0 || p.Value > field.max {
-			return errs.New(errs.Invalid, "joint.shares: parameter %.40q of %d: there are coarse and steps, up to "+
-				"%d, and ridge, up to %d", p.Name, p.Value, shares.MaxSteps, shares.MaxRidge)
+			return errs.New(errs.Invalid, "joint.shares: parameter %.40q of %d: there are coarse and steps, "+
+				"up to %d, and ridge, up to %d", p.Name, p.Value, shares.MaxSteps, shares.MaxRidge)
 		}
 		*field.at = p.Value
 	}
