@@ -10,7 +10,7 @@ import { Facts, Id, Pill, Section, Twin } from "./text";
 export function Sandboxes(props: { sandboxes: Sandbox[]; silence: fresh.Silence }) {
   if (props.sandboxes.length === 0) return null;
   return (
-    <Section title="Sandboxes">
+    <Section title="Sandboxes and enclaves">
       <ul class="tiles boxes" aria-label="sandboxes">
         {props.sandboxes.map((box) => (
           <Box key={box.name} box={box} silence={props.silence} />
@@ -42,6 +42,10 @@ function Box(props: { box: Sandbox; silence: fresh.Silence }) {
 
 // What stands between the program and the machine.
 function around(box: Sandbox): string {
+  if (box.enclave) {
+    const sort = box.enclave.guarantee === "hardware" ? "an" : "a simulated";
+    return `in ${sort} enclave, behind a kernel of its own`;
+  }
   switch (box.class) {
     case "sentry":
       return "in a sandbox, with a kernel of its own";
