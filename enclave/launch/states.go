@@ -3,7 +3,9 @@ package launch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"surety/base/errs"
 	"surety/enclave"
@@ -48,10 +50,17 @@ func (o *Opened) openState(ctx context.Context, s *enclave.State) error {
 	keys := lease.Keys()
 	held.served, err = state.Serve(state.ServeConfig{
 		Config: state.Config{Dir: dir, Keys: keys, Anchor: lease, Bytes: s.Bytes, Clock: o.deps.Clock},
-		Log: func(text string) {
-			o.deps.Log.Warn("sealed state", "state", s.Name, "note", text)
-		}})
+		Log:    func(text string) { o.note(s.Name, text) }})
 	return err
+}
+
+// note passes on what is said of a state: its opening and closing are the usual, all else a warning.
+func (o *Opened) note(name, text string) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(text, "open at ") || strings.HasPrefix(text, "closed at ") {
+		level = slog.LevelInfo
+	}
+	o.deps.Log.Log(context.Background(), level, "sealed state", "state", name, "note", text)
 }
 
 // mountStates shows the states inside.
