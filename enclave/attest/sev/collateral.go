@@ -111,7 +111,7 @@ func (a Anchor) compare(tcb enclave.TCB, collateral map[string][]byte, now time.
 	}
 	tcb.CollateralAt = min(tcb.CollateralAt, minimum.At)
 	tcb.CollateralEnds = min(tcb.CollateralEnds, minimum.Ends)
-	if !inForce(tcb, now) {
+	if !inForce(tcb, now) || minimum.At > now.Unix() {
 		return tcb, nil
 	}
 	want := kds.TCBParts{BlSpl: minimum.Bootloader, TeeSpl: minimum.TEE, SnpSpl: minimum.SNP,

@@ -58,13 +58,14 @@ func status(q *pb.QuoteV4, e *pcs.PckExtensions, roots *x509.CertPool, collatera
 	if !found {
 		return tcb, nil
 	}
-	if err := dates(&tcb, info, collateral[pcs.QeIdentityURL()]); err != nil {
+	begun, err := dates(&tcb, info, collateral[pcs.QeIdentityURL()])
+	if err != nil {
 		return tcb, err
 	}
-	if now.Unix() < tcb.CollateralAt || now.Unix() >= tcb.CollateralEnds {
+	if now.Unix() < begun || now.Unix() >= tcb.CollateralEnds {
 		return tcb, nil
 	}
-	err := verify.TdxQuote(q, &verify.Options{Now: now, TrustedRoots: roots, GetCollateral: true,
+	err = verify.TdxQuote(q, &verify.Options{Now: now, TrustedRoots: roots, GetCollateral: true,
 		CheckRevocations: true, Getter: recorded(collateral)})
 	if err == nil {
 		tcb.Status = enclave.TCBUpToDate
@@ -100,25 +101,26 @@ func levelOf(text string) enclave.TCBStatus {
 	return 0
 }
 
-// dates sets the bounds that both statements are in force within. Their signatures are verified
-// afterwards.
-func dates(tcb *enclave.TCB, info, identity []byte) error {
+// dates sets the age of the older statement and the end of the one that ends first, and returns when
+// both have begun. Their signatures are verified afterwards.
+func dates(tcb *enclave.TCB, info, identity []byte) (begun int64, err error) {
 	if len(info)+len(identity) > maxCollateral {
-		return errs.New(errs.Forbidden, "tdx.verify: collateral of %d bytes, the limit is %d",
+		return 0, errs.New(errs.Forbidden, "tdx.verify: collateral of %d bytes, the limit is %d",
 			len(info)+len(identity), maxCollateral)
 	}
 	var levels pcs.TdxTcbInfo
 	if err := json.Unmarshal(info, &levels); err != nil {
-		return refuse(err, "Intel's collateral: TCB info")
+		return 0, refuse(err, "Intel's collateral: TCB info")
 	}
 	var quoting pcs.QeIdentity
 	if err := json.Unmarshal(identity, &quoting); err != nil {
-		return refuse(err, "Intel's collateral: identity of the quoting enclave")
+		return 0, refuse(err, "Intel's collateral: identity of the quoting enclave")
 	}
-	tcb.CollateralAt = min(levels.TcbInfo.IssueDate.Unix(), quoting.EnclaveIdentity.IssueDate.Unix())
+	at := [...]int64{levels.TcbInfo.IssueDate.Unix(), quoting.EnclaveIdentity.IssueDate.Unix()}
+	tcb.CollateralAt = min(at[0], at[1])
 	tcb.CollateralEnds = min(levels.TcbInfo.NextUpdate.Unix(),
 		quoting.EnclaveIdentity.NextUpdate.Unix())
-	return nil
+	return max(at[0], at[1]), nil
 }
 
 // maxCollateral bounds the statements that are parsed, in bytes: Intel's take some 20,000.
