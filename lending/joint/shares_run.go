@@ -38,6 +38,8 @@ type Shared struct {
 	Folded    int               `json:"folded"` // scores beyond the range that the fit is exact in
 	Metrics   *evaluate.Metrics `json:"metrics,omitempty"`
 	Traffic   shares.Traffic    `json:"traffic"`
+	Outputs   []Sealed          `json:"-"` // what this party was told, sealed to itself
+	Receipt   *enclave.Receipt  `json:"-"` // the same at both parties but for At, which its signer sets
 }
 
 // Weight is what one deviation of a prepared column adds to the log-odds of bad.
@@ -74,7 +76,11 @@ func ByShares(ctx context.Context, conn net.Conn, s enclave.SignedContract, d *D
 	if err := r.meet(s.Digest); err != nil {
 		return nil, err
 	}
-	return r.compute(ctx, s.Digest, o)
+	shared, err := r.compute(ctx, s.Digest, o)
+	if err != nil {
+		return nil, err
+	}
+	return shared, nil
 }
 
 // sharesRun is one party's side of a computation by shares.
@@ -193,7 +199,7 @@ func (r *sharesRun) compute(ctx context.Context, contract enclave.Digest, o shar
 		s.Weights = append(s.Weights, Weight{w.names[i], v})
 	}
 	r.judge(s, result.Scores)
-	return s, nil
+	return s, r.receipt(contract, s)
 }
 
 // params tells the other party how many columns there are, and returns what both then know.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/csv"
+	"encoding/hex"
 	"math"
 	"net"
 	"os"
@@ -14,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"surety/base/clock"
 	"surety/base/errs"
 	"surety/enclave"
 	"surety/enclave/psi"
 	"surety/enclave/shares"
 	"surety/lending/score/evaluate"
+	"surety/sys/vfs"
 	"surety/sys/wallclock"
 )
 
@@ -226,6 +229,7 @@ func TestSharesAreThePlaintextModel(t *testing.T) {
 	if b.Guarantee != enclave.Math || p.Guarantee != enclave.Math {
 		t.Error("a result does not say what it rests on")
 	}
+	checkReceipt(t, w, s, b, p)
 	if p.Scores != nil || p.Metrics != nil || len(p.Weights) != len(p.Columns) || len(b.Weights) != len(b.Columns) {
 		t.Error("a party was told what is not its own")
 	}
@@ -405,5 +409,77 @@ func TestSharesBench(t *testing.T) {
 	}
 	if _, err := (SharesBench{Rows: 1000}).Run(t.Context(), wallclock.System()); !errs.Is(err, errs.Invalid) {
 		t.Errorf("no columns: %v", err)
+	}
+}
+
+// TestTally counts runs, ever and in a day, across a day's end and a damaged file.
+func TestTally(t *testing.T) {
+	w := invented(t, 1)
+	w.byShares()
+	w.contract.Budget = enclave.Budget{Runs: 3, Daily: 2, Scores: 1}
+	s, _ := w.signed(t)
+	fs := vfs.NewMemory()
+	if err := fs.MakeDir("runs"); err != nil {
+		t.Fatal(err)
+	}
+	tally := Tally{FS: fs, Dir: "runs"}
+	tomorrow := now + clock.Instant(clock.Day)
+	for _, row := range []struct {
+		at   clock.Instant
+		want string
+	}{{now, ""}, {now, ""}, {now, "2 runs of 2 were made today"}, {tomorrow, ""}, {tomorrow, "3 runs of 3"}} {
+		err := tally.Take(s, row.at)
+		if (err == nil) != (row.want == "") || err != nil && (!errs.Is(err, errs.Refused) || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("at %d: %v, want %q", row.at, err, row.want)
+		}
+	}
+	other := s
+	other.Digest[0] ^= 1
+	if err := tally.Take(other, now); err != nil {
+		t.Errorf("another contract: %v", err)
+	}
+	name := "runs/" + hex.EncodeToString(s.Digest[:]) + ".runs"
+	if err := vfs.WriteWhole(fs, name, []byte("yesterday\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := tally.Take(s, now); !errs.Is(err, errs.Corrupt) {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// checkReceipt sees that both parties have one receipt, that it fits the contract, and that what it
+// commits to opens.
+func checkReceipt(t *testing.T, w *world, s enclave.SignedContract, b, p *Shared) {
+	t.Helper()
+	files := [2][]byte{}
+	for i, side := range []*Shared{b, p} {
+		side.Receipt.At = now
+		if err := s.Fits(side.Receipt); err != nil {
+			t.Fatal(err)
+		}
+		file, err := enclave.SignReceipt(side.Receipt, w.bank.sign, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[i] = file
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Errorf("two receipts: %+v and %+v", b.Receipt, p.Receipt)
+	}
+	told := slices.Concat(b.Outputs, p.Outputs)
+	for _, out := range b.Receipt.Outputs {
+		at := slices.IndexFunc(told, func(o Sealed) bool { return o.To == out.To && o.What == out.What })
+		if at < 0 || told[at].Digest() != out.SHA256 || told[at].Rows != out.Rows {
+			t.Fatalf("the receipt speaks of %+v", out)
+		}
+		who := w.bank
+		if out.To == w.shop.name {
+			who = w.shop
+		}
+		content, err := Open(who.open, s.Digest, b.Receipt.Session, enclave.Output{To: out.To, What: out.What},
+			told[at].Content)
+		if err != nil || len(content) < 10 {
+			t.Errorf("%s for %s: %q, %v", out.What, out.To, content, err)
+		}
 	}
 }
