@@ -22,6 +22,8 @@ every token, log and answer, and no policy for hardware takes it.`,
   surety enclave build credit
   surety enclave run credit`,
 	},
+		enclaveNewCommand(env), enclaveAddCommand(env), enclaveBuildCommand(env),
+		enclaveInspectCommand(env), enclaveDiffCommand(env), enclavePackageCommand(env),
 		enclaveRunCommand(env), enclaveStartCommand(env), enclaveExecCommand(env),
 		enclaveStopCommand(env), enclaveListCommand(env), enclaveStatusCommand(env),
 		enclaveLogsCommand(env), enclaveConnectCommand(env),
