@@ -66,6 +66,9 @@ var migrations embed.FS
 type Config struct {
 	Dir  string // database, master key and token key; made where absent, mode 0700
 	Name string // "iss" of its tokens
+	// Direct says that guests open the store themselves, so that none was ever kept from renewing a
+	// lease: leases go on while the store is closed.
+	Direct bool
 }
 
 // Deps are what it works with.
@@ -126,8 +129,8 @@ func Open(ctx context.Context, c Config, d Deps) (*Broker, error) {
 	return b, nil
 }
 
-// recover loads the keys, and gives every lease time to be renewed: its holder could not while the
-// broker was away. A store that has no seal of its keys yet is new, or was never finished.
+// recover loads the keys, and gives every lease time to be renewed, unless guests open the store
+// themselves: its holder could not while the broker was away. A store that has no seal of its keys yet is new, or was never finished.
 func (b *Broker) recover(ctx context.Context, c Config, exists bool) error {
 	if exists {
 		var sealed int
@@ -147,10 +150,15 @@ func (b *Broker) recover(ctx context.Context, c Config, exists bool) error {
 	}
 	b.issuer = attest.Issuer{Name: c.Name, Key: token}
 	b.key = enclave.KeyIDOf(token.Public().(ed25519.PublicKey))
+	if exists {
+		err = b.checkSeal(ctx)
+	} else {
+		err = b.seal(ctx)
+	}
+	if err != nil || c.Direct {
+		return err
+	}
 	return b.db.Write(ctx, func(tx *sql.Tx) error {
-		if err := b.checkSeal(tx); err != nil {
-			return err
-		}
 		_, err := tx.Exec(`UPDATE states SET until = MAX(until, ?) WHERE lease IS NOT NULL`,
 			int64(b.deps.Clock.Now().Add(client.LeaseTime)))
 		return errs.Wrap(err, "broker.open: leases")
@@ -161,16 +169,20 @@ func (b *Broker) recover(ctx context.Context, c Config, exists bool) error {
 // whether the token key is the one that guests pinned.
 const settingSeal = "seal"
 
-func (b *Broker) checkSeal(tx *sql.Tx) error {
+func (b *Broker) seal(ctx context.Context) error {
+	sealed := b.rest.seal(settingSeal, b.key[:])
+	return errs.Wrap(b.db.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES (?, ?)`, settingSeal, sealed)
+		return err
+	}), "broker.open")
+}
+
+func (b *Broker) checkSeal(ctx context.Context) error {
 	var sealed []byte
-	err := tx.QueryRow(`SELECT value FROM settings WHERE name = ?`, settingSeal).Scan(&sealed)
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES (?, ?)`, settingSeal,
-			b.rest.seal(settingSeal, b.key[:]))
-		return errs.Wrap(err, "broker.open")
-	}
+	err := b.db.Reader().QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`,
+		settingSeal).Scan(&sealed)
 	if err != nil {
-		return errs.Wrap(err, "broker.open")
+		return errs.As(errs.Corrupt, err, "broker.open: the store does not say which keys are its own")
 	}
 	id, err := b.rest.open(settingSeal, sealed)
 	if err != nil {

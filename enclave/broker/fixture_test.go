@@ -144,6 +144,7 @@ type world struct {
 	t       testing.TB
 	machine *machine
 	dir     string
+	direct  bool
 	clock   *wallclock.Manual
 	log     *memoryLog
 	logged  map[enclave.Digest]bool
@@ -170,7 +171,8 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) open() {
 	w.t.Helper()
-	b, err := broker.Open(context.Background(), broker.Config{Dir: w.dir, Name: "bank"}, broker.Deps{
+	b, err := broker.Open(context.Background(), broker.Config{Dir: w.dir, Name: "bank",
+		Direct: w.direct}, broker.Deps{
 		Verifier: w.machine.verifier, Clock: w.clock, Evidence: w.log,
 		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Logged: func(_ context.Context, m enclave.Digest) (bool, error) { return w.logged[m], nil }})

@@ -296,6 +296,47 @@ func TestLeaseSurvivesRestart(t *testing.T) {
 	}
 }
 
+// TestLeaseOfTheDead lets a lease lapse although the store is opened again and again, as guests of a
+// store without a process of its own do.
+func TestLeaseOfTheDead(t *testing.T) {
+	w := newWorld(t)
+	w.direct = true
+	w.withStates("bank", w.machine.policy())
+	ctx := context.Background()
+	b := newBuild(t, w.machine, signerKey, nil)
+	cut := &cutTransport{next: http.DefaultTransport}
+	c, err := client.New(client.Config{URL: w.server.URL, Key: w.broker.Key(), Attester: b,
+		Clock: w.clock, Transport: cut})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Attest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := s.OpenState(ctx, books)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut.off("renew")
+	for range 3 {
+		w.restart()
+		_, err := w.attest(b).OpenState(ctx, books)
+		refused(t, err, errs.Locked, "in use")
+		w.clock.Advance(10 * second)
+	}
+	w.restart()
+	l, err := w.attest(b).OpenState(ctx, books)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lease := range []*client.Lease{dead, l} {
+		if err := lease.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLeaseRenews lets time pass: the holder's goroutine keeps the lease.
 func TestLeaseRenews(t *testing.T) {
 	w := newWorld(t)

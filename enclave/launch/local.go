@@ -101,7 +101,8 @@ func (l *Local) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(localPatience))
 	defer cancel()
 	for {
-		b, err := broker.Open(ctx, broker.Config{Dir: l.config.Dir, Name: enclave.LocalBroker},
+		b, err := broker.Open(ctx, broker.Config{Dir: l.config.Dir, Name: enclave.LocalBroker,
+			Direct: true},
 			broker.Deps{Verifier: l.config.Verifier, Log: l.config.Log, Clock: l.config.Clock})
 		if err == nil {
 			l.broker = b
