@@ -165,6 +165,7 @@ func (c *cell) pid() int { return c.container.SandboxPid() }
 
 func (c *cell) wait() (int, string) {
 	status, err := c.container.Wait()
+	c.settle()
 	if err != nil {
 		return exitLost, "lost: " + err.Error()
 	}

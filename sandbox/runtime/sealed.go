@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
 	"surety/sandbox"
@@ -27,6 +28,10 @@ const (
 	maxSealed = 16
 	// maxSealedTarget keeps the keeper's address within a socket's 107 bytes.
 	maxSealedTarget = 80
+	// settleMillis is how long what a program wrote and did not sync may take to reach a sealed
+	// volume after the program's end: a machine's memory at the speed of a slow disk takes longer,
+	// and is then lost as in a crash.
+	settleMillis = 60_000
 )
 
 func (s *Spec) checkSealed() error {
@@ -108,4 +113,24 @@ func (s *Spec) cached() string {
 // does not: everything goes through the file server.
 func (s *Spec) direct() bool {
 	return len(s.Sealed) == 0 && (s.Root.Dir != "" || len(s.Volumes) > 0)
+}
+
+// settle waits until the file server has ended by itself, once the program has: the kernel inside hands
+// over what it had kept, and the server closes its sealed volumes. Otherwise it would be killed.
+func (c *cell) settle() {
+	server := c.container.GoferPid.Load()
+	if len(c.spec.Sealed) == 0 || server == 0 {
+		return
+	}
+	fd, err := unix.PidfdOpen(server, 0)
+	if err != nil {
+		return // it has ended
+	}
+	defer unix.Close(fd)
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, settleMillis)
+		if err != unix.EINTR {
+			return
+		}
+	}
 }

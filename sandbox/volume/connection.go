@@ -42,8 +42,8 @@ func (c *connection) Mount(conn *lisafs.Connection, at *lisafs.Node) (*lisafs.Co
 	return fd.FD(), statOf(attr), -1, nil
 }
 
-// SupportedMessages implements lisafs.ConnectionImpl. What is missing, gVisor does itself (sockets
-// and pipes of the program) or not at all (those of the host).
+// SupportedMessages implements lisafs.ConnectionImpl. BindAt is among them to be
+// refused with EPERM: gVisor then keeps the program's socket itself, as it does pipes.
 func (c *connection) SupportedMessages() []lisafs.MID {
 	return []lisafs.MID{
 		lisafs.Mount, lisafs.Channel, lisafs.FStat, lisafs.SetStat, lisafs.Walk, lisafs.WalkStat,
@@ -51,7 +51,7 @@ func (c *connection) SupportedMessages() []lisafs.MID {
 		lisafs.MkdirAt, lisafs.MknodAt, lisafs.SymlinkAt, lisafs.LinkAt, lisafs.FStatFS,
 		lisafs.FAllocate, lisafs.ReadLinkAt, lisafs.UnlinkAt, lisafs.RenameAt, lisafs.RenameAt2,
 		lisafs.Getdents64, lisafs.FGetXattr, lisafs.FSetXattr, lisafs.FListXattr,
-		lisafs.FRemoveXattr,
+		lisafs.FRemoveXattr, lisafs.BindAt,
 	}
 }
 

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 // programs are what the tests run in a sandbox.
 var programs = map[string]func(args []string) error{
 	"first": first, "second": second, "fill": fill, "speed": speed, "leave": leave,
+	"calls": calls, "beside": beside,
 }
 
 func inside(words []string) int {
@@ -270,6 +271,8 @@ type fixture struct {
 	dir    string // the state's
 	anchor *memory
 	runs   int
+
+	volumes []runtime.Volume
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -341,8 +344,8 @@ func (f *fixture) create(out *os.File, args ...string) (*runtime.Sandbox, error)
 		ID:    fmt.Sprintf("state-%s-%d", strings.ToLower(f.t.Name()), f.runs),
 		Class: runtime.Sentry, Root: runtime.Root{Image: f.image, Digest: f.digest},
 		Args: append([]string{"/inside"}, args...), Cwd: "/", Overlay: "none",
-		Network: runtime.Network{Mode: "none"},
-		Sealed:  []runtime.Sealed{{Sort: "state", Dir: f.dir, Target: "/state"}},
+		Network: runtime.Network{Mode: "none"}, Volumes: f.volumes,
+		Sealed: []runtime.Sealed{{Sort: "state", Dir: f.dir, Target: "/state"}},
 	}
 	s, err := f.host.Create(f.t.Context(), spec, runtime.Stdio{Stdout: out, Stderr: out})
 	if err != nil {
@@ -448,6 +451,25 @@ func openHere(t *testing.T, f *fixture) uint64 {
 	a, err := v.Lookup(1, "left")
 	must(t, err)
 	return a.Size
+}
+
+func TestCalls(t *testing.T) {
+	f := newFixture(t)
+	f.run("calls")
+}
+
+// TestBesideAVolume has a directory of the host beside the state: what the host changes is seen at
+// once, though the state is cached.
+func TestBesideAVolume(t *testing.T) {
+	f := newFixture(t)
+	host := t.TempDir()
+	must(t, os.Chmod(host, 0o755))
+	must(t, os.WriteFile(filepath.Join(host, "word"), []byte("before"), 0o644))
+	f.volumes = []runtime.Volume{{Source: host, Target: "/tmp"}}
+	f.run("beside")
+	if got, err := os.ReadFile(filepath.Join(host, "answer")); err != nil || string(got) != "before" {
+		t.Errorf("%q, %v", got, err)
+	}
 }
 
 func TestFull(t *testing.T) {
