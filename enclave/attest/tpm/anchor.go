@@ -193,13 +193,8 @@ func (a *Anchor) Commit(ctx context.Context, epoch uint64, root enclave.Digest) 
 	if epoch != a.epoch+1 {
 		return errs.New(errs.Invalid, "tpm.anchor: epoch %d after %d", epoch, a.epoch)
 	}
-	record := make([]byte, 16, recordBytes)
-	binary.BigEndian.PutUint64(record, a.counter+1)
-	binary.BigEndian.PutUint64(record[8:], epoch)
-	record = append(record, root[:]...)
-	record = append(record, sealRecord(a.keys[0], record)...)
 	a.unsure = true
-	if err := a.device.writeNV(a.index, record); err != nil {
+	if err := a.device.writeNV(a.index, a.record(epoch, root)); err != nil {
 		return err
 	}
 	if err := a.device.incrementNV(a.counterIndex()); err != nil {
@@ -207,4 +202,13 @@ func (a *Anchor) Commit(ctx context.Context, epoch uint64, root enclave.Digest) 
 	}
 	a.counter, a.epoch, a.root, a.unsure = a.counter+1, epoch, root, false
 	return nil
+}
+
+// record is what the next commit writes.
+func (a *Anchor) record(epoch uint64, root enclave.Digest) []byte {
+	record := make([]byte, 16, recordBytes)
+	binary.BigEndian.PutUint64(record, a.counter+1)
+	binary.BigEndian.PutUint64(record[8:], epoch)
+	record = append(record, root[:]...)
+	return append(record, sealRecord(a.keys[0], record)...)
 }
