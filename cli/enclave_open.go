@@ -73,6 +73,11 @@ func (h *enclaved) find() (*runtime.Sandbox, runtime.State, error) {
 	return s, st, err
 }
 
+// options say where devices of this machine are found, where no flag says otherwise.
+func (h *enclaved) options() attest.Options {
+	return (&enclaveDevice{root: h.root}).options(h.env)
+}
+
 // log is for what is said while an enclave starts and runs: warnings, to standard error.
 func (h *enclaved) log() *slog.Logger {
 	return slog.New(slog.NewTextHandler(h.env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
