@@ -417,7 +417,9 @@ func TestAcknowledgedSurvivesKillingEverything(t *testing.T) {
 		t.Fatalf("%q, %v", said[:n], err)
 	}
 	pids := f.processes()
-	t.Logf("killing %d processes", len(pids))
+	for _, pid := range pids {
+		confined(t, pid)
+	}
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -438,6 +440,28 @@ func TestEndOfProgramCommits(t *testing.T) {
 	f.run("leave")
 	if v := openHere(t, f); v != 400000 {
 		t.Errorf("left has %d bytes", v)
+	}
+}
+
+// confined sees that the kernel inside has no rights, as in a sandbox without any files of the host.
+func confined(t *testing.T, pid int) {
+	t.Helper()
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	must(t, err)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	fact := func(field string) string {
+		_, rest, _ := strings.Cut(string(status), "\n"+field+":")
+		line, _, _ := strings.Cut(rest, "\n")
+		return strings.Join(strings.Fields(line), " ")
+	}
+	program, _, _ := strings.Cut(string(name), "\x00")
+	t.Logf("%s: user %s, capabilities %s, filter %s", program, fact("Uid"), fact("CapEff"), fact("Seccomp"))
+	if program != "runsc-sandbox" {
+		return
+	}
+	if os.Geteuid() == 0 && !strings.HasPrefix(fact("Uid"), "65534 ") || fact("CapEff") != strings.Repeat("0", 16) {
+		t.Errorf("the kernel inside is user %s with capabilities %s", fact("Uid"), fact("CapEff"))
 	}
 }
 
