@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,68 +21,66 @@ import (
 	"surety/sys/wallclock"
 )
 
+// jointRunsDir is where a party counts what it has computed by shares, in its directory.
+const jointRunsDir = "runs"
+
 // mathFlags are what one party says of a computation by shares.
 type mathFlags struct {
-	contract, party, key, data, id string
-	listen, connect, scores        string
-	wait                           time.Duration
-	bench                          bool
-	figures                        joint.SharesBench
+	table, id, out  string
+	listen, connect string
+	wait            time.Duration
+	bench           bool
+	figures         joint.SharesBench
 }
 
-func enclaveJointMathCommand(env *Env) *cobra.Command {
+func jointMath(env *Env) *cobra.Command {
 	f := &mathFlags{}
 	c := &cobra.Command{
-		Use:   "math",
+		Use:   "math DIR CONTRACT",
 		Short: "Fit and apply a contract's model without any enclave: by shares, trusting no machine",
-		Long: `Both parties run this at the same time, one with --listen and the other with --connect. They show
-each other the keys that signed the contract, find the customers they share, and fit a logistic
-regression to both parties' columns without either seeing the other's: every number in between is in
-two shares, each of which alone is noise. The contract names the model "logistic" and no program.
+		Long: `Both parties run this at the same time, one with --listen and the other with --connect, once "match"
+has found the customers they share. They show each other the keys that signed the contract and fit a
+logistic regression to both parties' columns without either seeing the other's: every number in
+between is in two shares, each of which alone is noise. The contract names the model "logistic" and
+no program.
 
-What is revealed: to both, which customers they share, which of those have no outcome, how many rows
-and prepared columns there are, and the contract; and the outputs that the contract names, to whom
-it names. A party that is told both its weights and the scores knows what the other's columns
-add to each score. Both parties are taken to keep to the protocol.
+What is revealed: to both, which of the shared customers have no outcome, and how many rows, prepared
+columns and steps there are; and the outputs that the contract names, to whom it names. A party that
+is told both its weights and the scores knows what the other's columns add to each score. Both
+parties are taken to keep to the protocol. docs/reference/enclave-math.md has the rest.
 
-The result is labelled "math": what it rests on is arithmetic, and no operator or machine beside the
-party's own.
+The result is labelled "math": what it rests on is arithmetic, and no operator and no machine beside
+the party's own. What this party is told is sealed into --out, with a receipt signed by its key: open
+it with "open". Runs are counted in DIR/runs, against the contract's budget.
 
 With -o json one object: guarantee, contract, party, rows, learnt, judged, columns, dropped, clamped,
 weights, intercept, folded, metrics, traffic; with --bench guarantee, rows, judged, columns, steps,
-coarse, took_nanos, bytes, transfers, and auc_micro beside plain_auc_micro and alone_auc_micro.`,
-		Example: `  surety enclave joint math --contract joint.contract --key bank.pem --data bank.csv --id ID \
-      --listen :7443 --scores scores.csv
-  surety enclave joint math --contract joint.contract --key shop.pem --data shop.csv --id ID \
-      --connect bank.example:7443
+coarse, took_nanos, bytes, transfers, auc_micro, plain_auc_micro, alone_auc_micro and worst.`,
+		Example: `  surety enclave joint math bank contract.cbor --table bank.csv --listen 127.0.0.1:9000 --out scored
+  surety enclave joint math shop contract.cbor --table shop.csv --connect 127.0.0.1:9000 --out told
   surety enclave joint math --bench`,
-		Args: noArgs,
+		Args: rangeArgs(0, "DIR", "CONTRACT"),
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.contract, "contract", "", "file of the contract, signed by both parties")
-	flags.StringVar(&f.key, "key", "", "this party's signing key: Ed25519 in PKCS #8, as PEM")
-	flags.StringVar(&f.data, "data", "", "this party's rows: delimited text with a header")
-	flags.StringVar(&f.id, "id", "id", "column of --data that names the customer")
-	flags.StringVar(&f.listen, "listen", "", "address at which the other party connects")
-	flags.StringVar(&f.connect, "connect", "", "address at which the other party listens")
-	flags.StringVar(&f.scores, "scores", "", "file for the scores, at the party that is told them")
+	flags.StringVar(&f.table, "table", "", "file with the party's customers: CSV with a header")
+	flags.StringVar(&f.id, "id", "ID", "column by which customers were matched")
+	flags.StringVar(&f.out, "out", "answer", "directory to write")
+	flags.StringVar(&f.listen, "listen", "", "ADDRESS:PORT to wait for the other party at")
+	flags.StringVar(&f.connect, "connect", "", "ADDRESS:PORT of the other party")
 	flags.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the other party to come")
 	flags.BoolVar(&f.bench, "bench", false, "measure both parties in this process, on drawn rows")
 	flags.IntVar(&f.figures.Rows, "rows", 24_000, "of --bench: rows that are learnt from")
 	flags.IntVar(&f.figures.Judged, "judged", 6_000, "of --bench: rows that are scored")
 	flags.IntVar(&f.figures.Columns, "columns", 12, "of --bench: columns of each party")
 	flags.Uint64Var(&f.figures.Seed, "seed", 1, "of --bench: of the rows")
-	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
+	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		if f.bench {
 			return f.measure(ctx, env)
 		}
-		if f.contract == "" || f.key == "" || f.data == "" {
-			return usage(c, "--contract, --key and --data are needed")
+		if len(args) < 2 || f.table == "" || (f.listen == "") == (f.connect == "") {
+			return usage(c, "DIR, CONTRACT, --table, and one of --listen and --connect, are needed")
 		}
-		if (f.listen == "") == (f.connect == "") {
-			return usage(c, "one of --listen and --connect is needed")
-		}
-		return f.run(ctx, env)
+		return f.run(ctx, env, args[0], args[1])
 	})
 }
 
@@ -110,33 +105,29 @@ func (f *mathFlags) measure(ctx context.Context, env *Env) error {
 	})
 }
 
-// run is one party's side: session, matching, shares.
-func (f *mathFlags) run(ctx context.Context, env *Env) error {
-	s, key, err := f.read()
+// run is one party's side: what it has, a session, shares, and what it is told.
+func (f *mathFlags) run(ctx context.Context, env *Env, dir, contract string) error {
+	p, s, err := jointRole(dir, contract)
 	if err != nil {
 		return err
 	}
-	table, err := f.table(s)
+	data, err := jointData(p.dir, f.table, f.id, s, p.name)
 	if err != nil {
 		return err
+	}
+	if err := os.Mkdir(f.out, 0o700); err != nil {
+		return fileError(err, "--out")
 	}
 	conn, err := f.meet(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	session, err := joint.Secure(ctx, conn, s, key)
+	defer func() { _ = conn.Close() }() // both have what they came for, or nothing
+	session, err := joint.Secure(ctx, conn, s, p.sign)
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-	matches, err := joint.Match(ctx, session, s, f.party, table.IDs)
-	if err != nil {
-		return err
-	}
-	env.note("%d of %d customers are shared", len(matches.Rows), len(table.IDs))
-	data, err := joint.Prepare(s, f.party, table, matches)
-	if err != nil {
+	if err := countRun(p, s); err != nil {
 		return err
 	}
 	show := &mathProgress{env: env}
@@ -145,56 +136,19 @@ func (f *mathFlags) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if err := f.write(r, table, matches); err != nil {
+	if err := f.write(p, r); err != nil {
 		return err
 	}
 	return env.show(r, func(w io.Writer) error { return writeShared(w, r) })
 }
 
-// read opens the contract, and the key, which must be that of one of its parties.
-func (f *mathFlags) read() (s enclave.SignedContract, key ed25519.PrivateKey, err error) {
-	file, err := vfs.ReadWhole(vfs.OS{}, f.contract, enclave.MaxSignedContract)
-	if err != nil {
-		return s, nil, fileError(err, "--contract")
+// countRun takes one from the contract's budget: the party's own, since no broker counts.
+func countRun(p *jointParty, s enclave.SignedContract) error {
+	dir := p.path(jointRunsDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fileError(err, "directory")
 	}
-	if s, err = enclave.OpenContract(file, wallclock.System().Now()); err != nil {
-		return s, nil, err
-	}
-	if err := (vfs.OS{}).RequirePrivate(f.key); err != nil {
-		return s, nil, errs.Wrap(err, "--key")
-	}
-	const most = 4 << 10 // a key takes some hundred bytes
-	text, err := vfs.ReadWhole(vfs.OS{}, f.key, most)
-	if err != nil {
-		return s, nil, fileError(err, "--key")
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return s, nil, errs.New(errs.Invalid, "--key %s: no PEM", f.key)
-	}
-	// The parser's own text could show parts of the key.
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	key, found := parsed.(ed25519.PrivateKey)
-	if err != nil || !found {
-		return s, nil, errs.New(errs.Invalid, "--key %s: no Ed25519 key in PKCS #8", f.key)
-	}
-	for _, p := range s.Contract.Parties {
-		if bytes.Equal(p.Key, key.Public().(ed25519.PublicKey)) {
-			f.party = p.Name
-			return s, key, nil
-		}
-	}
-	return s, nil, errs.New(errs.Forbidden, "--key %s: it is the key of no party of %q", f.key,
-		s.Contract.Name)
-}
-
-// table reads this party's rows.
-func (f *mathFlags) table(s enclave.SignedContract) (*joint.Table, error) {
-	content, err := vfs.ReadWhole(vfs.OS{}, f.data, joint.MaxDataBytes)
-	if err != nil {
-		return nil, fileError(err, "--data")
-	}
-	return joint.ReadTable(bytes.NewReader(content), f.id, s.Contract, f.party)
+	return joint.Tally{FS: vfs.OS{}, Dir: dir}.Take(s, wallclock.System().Now())
 }
 
 // meet waits for the other party, or goes to it, again and again until it is there.
@@ -204,19 +158,18 @@ func (f *mathFlags) meet(ctx context.Context, env *Env) (net.Conn, error) {
 	if f.connect != "" {
 		return f.dial(ctx)
 	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", f.listen)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
-		return nil, errs.As(errs.Unavailable, err, "--listen %s", f.listen)
+		return nil, errs.As(errs.Unavailable, err, "listen at %s", f.listen)
 	}
-	defer listener.Close()
-	defer context.AfterFunc(ctx, func() { listener.Close() })()
-	env.note("waiting for the other party at %s", listener.Addr())
-	conn, err := listener.Accept()
+	defer func() { _ = l.Close() }() // one connection is enough
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	env.note("waiting for the other party at %s", l.Addr())
+	conn, err := l.Accept()
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return conn, errs.As(errs.Unavailable, err, "--listen %s: nobody came", f.listen)
+	return conn, errs.As(errs.Unavailable, err, "listen at %s: nobody came", f.listen)
 }
 
 func (f *mathFlags) dial(ctx context.Context) (net.Conn, error) {
@@ -231,28 +184,25 @@ func (f *mathFlags) dial(ctx context.Context) (net.Conn, error) {
 		case <-timer.C():
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, errs.As(errs.Unavailable, err, "--connect %s", f.connect)
+			return nil, errs.As(errs.Unavailable, err, "the other party at %s", f.connect)
 		}
 	}
 }
 
-// write writes the scores, where this party is told them.
-func (f *mathFlags) write(r *joint.Shared, table *joint.Table, matches *joint.Matches) error {
-	if f.scores == "" || r.Scores == nil {
-		return nil
+// write writes what this party was told, and the receipt, signed by the party.
+func (f *mathFlags) write(p *jointParty, r *joint.Shared) error {
+	for i := range r.Outputs {
+		o := &r.Outputs[i]
+		if err := writeNew(filepath.Join(f.out, jointOutputFile(o.To, o.What)), o.Content); err != nil {
+			return err
+		}
 	}
-	ids := make([]string, len(matches.Rows))
-	for i, m := range matches.Rows {
-		ids[i] = table.IDs[m.Row]
-	}
-	var b bytes.Buffer
-	if err := r.WriteScores(&b, f.id, ids); err != nil {
+	r.Receipt.At = wallclock.System().Now()
+	file, err := enclave.SignReceipt(r.Receipt, p.sign, nil)
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(f.scores, b.Bytes(), 0o600); err != nil {
-		return fileError(err, "--scores")
-	}
-	return nil
+	return writeNew(filepath.Join(f.out, jointReceiptFile), file)
 }
 
 // writeShared shows a result to people.
