@@ -72,11 +72,12 @@ func (c *connection) drop(n inode.Number) {
 // failure is an error as the protocol carries it: a refusal as it is, the rest as what it means to
 // a program, with the reason in the log.
 func failure(err error) error {
+	var ours *errs.Error
 	var refusal syscall.Errno
-	if err == nil || errors.As(err, &refusal) && errs.KindOf(err) == errs.Internal {
-		if err == nil {
-			return nil
-		}
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &ours) && errors.As(err, &refusal):
 		return refusal
 	}
 	log.Warningf("volume: %v", err)
