@@ -59,7 +59,7 @@ func (b *enclaveBench) start(ctx context.Context) error {
 		return errs.As(errs.NoSpace, err, "hello")
 	}
 	if err := b.must(ctx, []string{"enclave", "new", project, "--command", "/bin/hello"},
-		[]string{"enclave", "add", project, hello + ":/bin/hello"}); err != nil {
+		[]string{"enclave", "add", project, hello, "--to", "/bin/hello"}); err != nil {
 		return err
 	}
 	if err := b.seal(ctx, project); err != nil {

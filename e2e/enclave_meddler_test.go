@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"maps"
@@ -14,7 +16,11 @@ import (
 	"sync"
 	"testing"
 
+	"surety/base/clock"
+	"surety/enclave"
+	"surety/enclave/attest"
 	"surety/enclave/client"
+	"surety/sys/wallclock"
 )
 
 // meddler stands between enclaves and a broker, as whoever ends the TLS in between may, and changes
@@ -126,14 +132,22 @@ func flipped(data []byte, share float64) []byte {
 }
 
 // inEvidence changes our guests' form of evidence in an attestation.
-func inEvidence(t *testing.T, change func([]byte) []byte) func([]byte) []byte {
+func inEvidence(t *testing.T, change func(*enclave.Evidence)) func([]byte) []byte {
 	return edit(t, func(a *client.Attestation) {
 		var p client.PrimaryEvidence
 		if err := json.Unmarshal(a.Evidence.Primary, &p); err != nil || len(p.Surety) == 0 {
 			t.Errorf("meddler: evidence %.200q: %v", a.Evidence.Primary, err)
 			return
 		}
-		p.Surety = change(p.Surety)
+		e, err := enclave.DecodeEvidence(p.Surety)
+		if err != nil {
+			t.Errorf("meddler: %v", err)
+			return
+		}
+		change(e)
+		if p.Surety, err = e.Encode(); err != nil {
+			t.Errorf("meddler: %v", err)
+		}
 		primary, err := json.Marshal(p)
 		if err != nil {
 			t.Errorf("meddler: %v", err)
@@ -147,4 +161,38 @@ func inRuntime(t *testing.T, change func(*client.RuntimeData)) func([]byte) []by
 	return edit(t, func(a *client.Attestation) {
 		a.RuntimeData = edit(t, change)(a.RuntimeData)
 	})
+}
+
+func decodeJSON(t *testing.T, data []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Errorf("meddler: %v: %.200q", err, data)
+	}
+}
+
+// ourKey is a public key whose private half the meddler has, in the form that guests send theirs.
+func ourKey(t *testing.T) json.RawMessage {
+	t.Helper()
+	suite := client.Hybrid()
+	private, err := suite.KEM.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := json.Marshal(client.Key{Type: client.KeyType, Algorithm: suite.Name,
+		Public: base64.RawURLEncoding.EncodeToString(private.PublicKey().Bytes())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// forgedToken is a token in the right form, signed by a key of the meddler's.
+func forgedToken(t *testing.T, key ed25519.PrivateKey) string {
+	t.Helper()
+	token, err := attest.Issuer{Name: "owner", Key: key}.Issue(&enclave.Claims{TEE: enclave.SNP}, "test",
+		enclave.Decision{}, nil, wallclock.System().Now(), clock.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
