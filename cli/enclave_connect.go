@@ -45,10 +45,11 @@ shown goes to standard error.`,
 	}
 	var f connectFlags
 	c.Flags().StringVar(&f.policy, "policy", "", "file of the policy that the enclave has to meet")
-	c.Flags().StringArrayVar(&f.measures, "measure", nil, "measurement to accept, with --sim-root, instead "+
-		"of a policy; may be repeated")
+	c.Flags().StringArrayVar(&f.measures, "measure", nil, "measurement to accept, with --sim-root, "+
+		"instead of a policy; may be repeated")
 	c.Flags().StringArrayVar(&f.simRoots, "sim-root", nil, "root of a simulation to take; may be repeated")
-	c.Flags().StringArrayVar(&f.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs; may be repeated")
+	c.Flags().StringArrayVar(&f.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs; "+
+		"may be repeated")
 	c.Flags().StringVar(&f.collateral, "collateral", "", "directory with what vendors say about firmware")
 	c.Flags().StringVar(&f.listen, "listen", "", "local ADDRESS:PORT to take plain connections at")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

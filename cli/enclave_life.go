@@ -30,8 +30,8 @@ func lockEnclave(root, name string) (*os.File, error) {
 		return nil, fileError(err, "keepers")
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(errs.New(errs.Locked, "an enclave %s is being started, runs, or just ends: give "+
-			"another --name", name), f.Close())
+		return nil, errors.Join(errs.New(errs.Locked, "an enclave %s is being started, runs, or just "+
+			"ends: give another --name", name), f.Close())
 	}
 	return f, nil
 }

@@ -63,8 +63,8 @@ func enclaveHintFor(kind errs.Kind) string {
 func (h *enclaved) find() (*runtime.Sandbox, runtime.State, error) {
 	s, err := h.host.Find(h.args[0])
 	if errs.Is(err, errs.NotFound) {
-		return nil, runtime.State{}, errs.New(errs.NotFound, "no enclave %s runs here, or has ended here, under "+
-			"%s", h.args[0], h.root)
+		return nil, runtime.State{}, errs.New(errs.NotFound, "no enclave %s runs here, or has ended here, "+
+			"under %s", h.args[0], h.root)
 	}
 	if err != nil {
 		return nil, runtime.State{}, err
@@ -104,7 +104,8 @@ func locateEnclave(path string) (enclaveFiles, error) {
 	case exists(filepath.Join(path, "enclave.yaml")):
 		files := enclaveFiles{bundle: filepath.Join(path, "build"), keys: filepath.Join(path, "keys")}
 		if !exists(files.bundle) {
-			return files, errs.New(errs.NotFound, "%s is not built yet: run \"surety enclave build %s\"", path, path)
+			return files, errs.New(errs.NotFound, "%s is not built yet: run \"surety enclave build %s\"", path,
+				path)
 		}
 		return files, nil
 	}

@@ -61,7 +61,8 @@ measure, signer, name, product, svn, debug, tokens, released, locked}, timings: 
 	f.describe(c.Flags())
 	c.Flags().BoolVarP(&f.interactive, "interactive", "i", false, "connect standard input")
 	c.Flags().BoolVarP(&f.terminal, "terminal", "t", false, "give the program a terminal")
-	c.Flags().BoolVar(&f.remove, "rm", true, "remove what is known of it when it has ended; its trail stays")
+	c.Flags().BoolVar(&f.remove, "rm", true, "remove what is known of it when it has ended; its trail "+
+		"stays")
 	c.Flags().BoolVar(&f.timing, "timing", false, "say on standard error how long each step took")
 	c.Flags().IntVar(&f.kept, "kept", 0, "descriptor that the first word goes to")
 	_ = c.Flags().MarkHidden("kept") // what start starts
@@ -81,9 +82,10 @@ func (f *enclaveFlags) describe(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.fronts, "attested-tls", nil, "ADDRESS:PORT=INSIDE: attested TLS in front of a "+
 		"port inside; may be repeated")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "NAME=value of a variable that the manifest leaves open")
-	flags.StringArrayVar(&f.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs, for the machine's "+
-		"own broker (default: tpm/authority/authority.pem below --root, where enrol put one)")
-	flags.BoolVar(&f.fips, "fips", false, "keys are sealed by DHKEM(P-384) instead of ML-KEM-768 with X25519")
+	flags.StringArrayVar(&f.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs, for the "+
+		"machine's own broker (default: tpm/authority/authority.pem below --root, where enrol put one)")
+	flags.BoolVar(&f.fips, "fips", false, "keys are sealed by DHKEM(P-384) instead of ML-KEM-768 with "+
+		"X25519")
 }
 
 // run starts an enclave and stays with it to its end.
@@ -226,6 +228,7 @@ func (f *enclaveFlags) lead(o *opening, fronts []front, word *os.File) error {
 	default:
 		io = streams.stdio()
 	}
+	io.Attached = true // nobody else renews its leases
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(h.Context())
 	defer serving.Wait()

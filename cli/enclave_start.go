@@ -146,7 +146,8 @@ func (f *enclaveFlags) again(h *enclaved) []string {
 }
 
 // hear waits for the keeper's first word.
-func (f *enclaveFlags) hear(h *enclaved, cmd *exec.Cmd, from *os.File, logName string) (*started, error) {
+func (f *enclaveFlags) hear(h *enclaved, cmd *exec.Cmd, from *os.File, logName string) (*started,
+	error) {
 	ctx, cancel := context.WithTimeout(h.Context(), startPatience)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })

@@ -15,9 +15,8 @@ import (
 	"math/big"
 	"net"
 	"sync"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"surety/base/errs"
 	"surety/enclave"
@@ -101,7 +100,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			break
 		}
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ECONNABORTED) {
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ECONNABORTED) {
 			s.config.Log.Warn("an attested connection was not taken", "error", err)
 			s.pause(ctx)
 			continue

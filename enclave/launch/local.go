@@ -149,11 +149,12 @@ func (l *Local) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Entrust gives the broker what a project's owner has: the keys of the bundle's secret layers that are
-// asked for here, by the layer's name in dir, and a policy that releases them, and the enclave's
-// states, to this signer's product from this version on, on this very machine as it is now, and to
-// nobody else. The store must be held. A key that is in no file must be with the broker already: kind
-// NotFound where it is not. Without a dir none is.
-func (l *Local) Entrust(ctx context.Context, b *pack.Bundle, keys func(name string) (layer.Key, error)) error {
+// asked for here, which keys returns by the layer's name, and a policy that releases them, and the
+// enclave's states, to this signer's product from this version on, on this very machine as it is now,
+// and to nobody else. The store must be held. A key that its owner does not have here, kind NotFound,
+// must be with the broker already.
+func (l *Local) Entrust(ctx context.Context, b *pack.Bundle,
+	keys func(name string) (layer.Key, error)) error {
 	l.mu.Lock()
 	held := l.broker
 	l.mu.Unlock()
@@ -211,7 +212,8 @@ func (l *Local) policy(ctx context.Context, b *pack.Bundle) (enclave.Policy, err
 	}
 	claims, err := l.config.Verifier.Verify(e, bind, l.config.Clock.Now())
 	if err != nil {
-		return enclave.Policy{}, errs.Wrap(err, "launch.local: this machine's own evidence does not verify here")
+		return enclave.Policy{}, errs.Wrap(err, "launch.local: this machine's own evidence does not "+
+			"verify here")
 	}
 	rule := enclave.MachineRule{TEE: claims.TEE, Roots: []enclave.KeyID{claims.Root},
 		Platforms: [][]byte{bytes.Clone(claims.Platform)}}

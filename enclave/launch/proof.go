@@ -56,6 +56,6 @@ func Notice(tee enclave.TEE) string {
 		return "TPM: what this machine booted was measured. Memory is not encrypted: its operator can read " +
 			"everything the program reads."
 	}
-	return "SIMULATED: no memory protection. The operator of this machine can read everything the program " +
-		"reads."
+	return "SIMULATED: no memory protection. The operator of this machine can read everything the " +
+		"program reads."
 }

@@ -132,7 +132,7 @@ var lattice = [...]row{
 	{"enclave/state", adapter, "base/... sys/... enclave enclave/client"},
 	{"enclave/state/inside", tests, "base/... sys/... enclave/... sandbox/..."},
 	{"enclave/launch", adapter, "base/... sys/... enclave/... sandbox sandbox/runtime sandbox/image " +
-		"sandbox/policyfile"},
+		"sandbox/policyfile sandbox/kernel sandbox/trail"}, // the last two of its tests
 	{"enclave/psi", adapter, "base/... sys/..."},
 	{"enclave/shares", adapter, "base/... sys/... enclave/psi"},
 	{"lending/joint", adapter, "base/... sys/... lending/score/... enclave enclave/psi enclave/shares"},
