@@ -267,7 +267,7 @@ func (c *copier) addLibrary(lib string) error {
 	if found.same {
 		err = c.chain(found.host, "")
 	} else {
-		err = c.copyFile(found.host, found.dest, "")
+		err = c.copyLibrary(found, "")
 	}
 	if err != nil {
 		return err

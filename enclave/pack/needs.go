@@ -73,7 +73,7 @@ func (c *copier) library(o *object, name, by string, search, above []searchPath)
 			return err
 		}
 	case ok:
-		if err := c.copyFile(found.host, found.dest, why); err != nil {
+		if err := c.copyLibrary(found, why); err != nil {
 			return err
 		}
 	case c.inside(name):
@@ -152,9 +152,46 @@ func (c *copier) reachable(dest, name string, search []searchPath) {
 		return
 	}
 	at := filepath.Join(c.home, name)
-	if err := c.link(at, dest); err == nil {
+	if c.ready() == nil && c.link(at, dest) == nil {
 		c.added(at, dest, "so that "+name+" is found")
 	}
+}
+
+// copyLibrary copies a library to another path than the host's.
+func (c *copier) copyLibrary(found foundAt, why string) error {
+	if filepath.Dir(found.dest) == c.home {
+		if err := c.ready(); err != nil {
+			return err
+		}
+	}
+	return c.copyFile(found.host, found.dest, why)
+}
+
+// ready gives the directory where libraries go the links on its way that the host has: so that
+// libraries which are brought later by their own paths lie there too.
+func (c *copier) ready() error {
+	names := split(c.home)
+	for i := range names {
+		here := "/" + filepath.Join(names[:i+1]...)
+		target, err := os.Readlink(c.host(here))
+		if err != nil {
+			continue // no link, or not there
+		}
+		place, err := c.place(here)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(place); err == nil {
+			return nil // the project has it in its own way
+		}
+		if err := c.link(here, target); err != nil {
+			return err
+		}
+		c.put[here] = here
+		c.added(here, here, "the host's directory of libraries")
+		return nil
+	}
+	return nil
 }
 
 // bring copies a program of the host to its own path, with what it needs.
