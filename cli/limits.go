@@ -17,6 +17,9 @@ const (
 	// answer, a day's reconciliation, begins within seconds.
 	answerTimeout = 60 * time.Second
 
+	// jointWait is how long a party waits for the other to come and match: people start both.
+	jointWait = 10 * time.Minute
+
 	// maxFirstWord bounds what a kept enclave says of its start, in bytes: 16 tokens of a few
 	// kilobytes.
 	maxFirstWord = 1 << 20
