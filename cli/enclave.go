@@ -27,8 +27,9 @@ every token, log and answer, and no policy for hardware takes it.`,
 		enclaveRunCommand(env), enclaveStartCommand(env), enclaveExecCommand(env),
 		enclaveStopCommand(env), enclaveListCommand(env), enclaveStatusCommand(env),
 		enclaveLogsCommand(env), enclaveConnectCommand(env),
+		enclaveReleaseCommand(env), enclaveBrokerCommand(env),
 		enclaveAttestCommand(env), enclaveVerifyCommand(env), enclaveEnrolCommand(env),
-		enclaveDoctorCommand(env),
+		enclaveDoctorCommand(env), enclaveJointCommand(env),
 	)
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"surety/base/errs"
+	"surety/enclave"
 	"surety/sys/entropy"
 	"surety/sys/vfs"
 )
@@ -136,4 +137,15 @@ func readKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	return content, nil
+}
+
+// ReadKey returns the id of the key of the broker in a directory, which may be running; kind NotFound
+// where there is none.
+func ReadKey(directory string) (enclave.KeyID, error) {
+	key, err := loadToken(directory, true)
+	if err != nil {
+		return enclave.KeyID{}, err
+	}
+	defer clear(key)
+	return enclave.KeyIDOf(key.Public().(ed25519.PublicKey)), nil
 }
