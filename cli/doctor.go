@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"surety/base/errs"
+	"surety/enclave"
+	"surety/enclave/attest"
 	"surety/node"
 	"surety/sandbox/vm"
 	"surety/sys/presence"
@@ -25,15 +28,15 @@ Exits with status 1 where something is missing. It writes one small file into th
 disk and removes it; for virtual machines it lets a guest of a few instructions prove that the
 hardware runs one, for at most two seconds.
 
-With --all it also shows devices that parts of a later release will use. With -o json it is a list
-of {name, state, seen, cost}.`,
+With --all it also shows each device that evidence of enclaves can come from. With -o json it is a
+list of {name, state, seen, cost}.`,
 		Example: `  surety doctor
   surety doctor --data-dir /var/lib/surety
   surety doctor --all -o json`,
 		Args: noArgs,
 	}
 	from := configFlags(env, c.Flags(), shortcut{"data-dir", "data_dir"})
-	all := c.Flags().Bool("all", false, "also show what no installed part needs yet")
+	all := c.Flags().Bool("all", false, "also show each device that evidence can come from")
 	return verb(env, c, func(ctx context.Context, env *Env, _ []string) error {
 		effective, err := from.load()
 		if err != nil {
@@ -41,7 +44,8 @@ of {name, state, seen, cost}.`,
 		}
 		findings := examine(ctx, effective)
 		if *all {
-			findings = append(findings, devices()...)
+			findings = append(findings, enclaveDevices(attest.Detect(attest.Options{
+				SimDir: simulationDir(filepath.Join(effective.DataDir, "enclave"))}))...)
 		}
 		return showFindings(env, findings)
 	})
@@ -67,7 +71,8 @@ func examine(ctx context.Context, config *node.Effective) []probe.Finding {
 		findings = append(findings, probe.Port("ledger", config.Ledger.Address, running))
 	}
 	return append(findings, probe.OpenFiles(), probe.Memory(), probe.Kernel(), probe.Systrap(),
-		probe.ControlGroups(), probe.UserNamespaces(), probe.Rootless(), probe.Tun(), <-machines)
+		probe.ControlGroups(), probe.UserNamespaces(), probe.Rootless(), probe.Tun(), enclaveFinding(),
+		<-machines)
 }
 
 // machineFinding says what the machine can do for sandboxes of class vm.
@@ -102,13 +107,22 @@ func nodeFinding(dataDir string, record presence.Record, running bool) probe.Fin
 	return finding
 }
 
-// devices are what later parts will use.
-func devices() []probe.Finding {
-	return []probe.Finding{
-		probe.Device("AMD SEV-SNP", "/dev/sev-guest", "enclaves on AMD processors"),
-		probe.Device("Intel TDX", "/dev/tdx_guest", "enclaves on Intel processors"),
-		probe.Device("TPM", "/dev/tpmrm0", "measured boot as evidence"),
+// enclaveFinding says what evidence of enclaves rests on here.
+func enclaveFinding() probe.Finding {
+	finding := probe.Finding{Name: "enclaves", State: probe.Warn,
+		Seen: "no AMD SEV-SNP, no Intel TDX, no enrolled TPM: evidence is SIMULATED",
+		Cost: "whoever runs this machine can read what enclaves read; see \"surety enclave doctor\""}
+	for _, f := range attest.Detect(attest.Options{}) {
+		if f.Ready {
+			finding.State, finding.Seen, finding.Cost = probe.OK, f.Detail, ""
+			if f.TEE == enclave.TPM {
+				finding.State, finding.Cost = probe.Warn, "what booted is measured; memory is not protected "+
+					"from the machine's operator"
+			}
+			break
+		}
 	}
+	return finding
 }
 
 // showFindings writes the findings, and returns an error where something is missing.

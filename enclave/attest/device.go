@@ -27,7 +27,8 @@ var backends = [...]backend{
 }
 
 // OpenDevice opens the machine's device of the kind; "" is the best that is there: snp, tdx, tpm,
-// then sim. Kind Unavailable with why not; Invalid where the kind is none.
+// then sim. A TPM that was not enrolled is passed over unless it is named. Kind Unavailable with why
+// not; Invalid where the kind is none.
 func OpenDevice(ctx context.Context, tee enclave.TEE, o Options) (Device, error) {
 	if tee != "" && !tee.Known() {
 		return nil, errs.New(errs.Invalid, "attest.open: %.20q is none of snp, tdx, tpm, sim", string(tee))
@@ -39,8 +40,8 @@ func OpenDevice(ctx context.Context, tee enclave.TEE, o Options) (Device, error)
 			continue
 		}
 		ready, detail := b.detect(o)
-		if ready {
-			return b.open(ctx, o)
+		if ready || tee == enclave.TPM {
+			return b.open(ctx, o) // a TPM that is named may yet have to be enrolled
 		}
 		missing += "; " + string(b.tee) + ": " + detail
 	}
@@ -108,7 +109,7 @@ func openTDX(_ context.Context, o Options) (Device, error) {
 func detectTPM(o Options) (bool, string) {
 	ready, detail := tpm.Detect(o.TPM)
 	if ready && o.TPMCertificate == "" {
-		detail += ", not enrolled: no verifier takes its quotes"
+		return false, detail + ", not enrolled: no verifier would take its quotes"
 	}
 	return ready, detail
 }

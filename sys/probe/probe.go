@@ -226,17 +226,6 @@ func Kernel() Finding {
 	return ok(name, "%s", release)
 }
 
-// Device looks at a device that no part of this release uses yet: its absence costs nothing, and
-// the cost says what it will be for.
-func Device(name, path, use string) Finding {
-	finding := ok(name, "%s is there", path)
-	if unix.Access(path, unix.R_OK|unix.W_OK) != nil {
-		finding = ok(name, "no %s that this user may use", path)
-	}
-	finding.Cost = "nothing: not needed yet by an installed part; for " + use
-	return finding
-}
-
 // nearest returns dir, or the nearest directory above it that exists.
 func nearest(dir string) (string, error) {
 	full, err := filepath.Abs(dir)
