@@ -41,7 +41,8 @@ any enclave is "math". docs/reference/enclave-joint.md has the files and what is
     --broker shop-broker=http://127.0.0.1:9002 --out answer`,
 	}, jointInit(env), jointSample(env), jointPropose(env), jointSign(env), jointShow(env),
 		jointMatch(env), jointSeal(env), jointBuild(env), jointAdmit(env), jointWithdraw(env),
-		jointRun(env), jointMath(env), jointOpen(env), jointVerify(env), jointCompare(env))
+		jointRun(env), jointMath(env), jointOpen(env), jointVerify(env), jointCompare(env),
+		jointRoot(env))
 }
 
 // The files of a party's directory.

@@ -88,6 +88,27 @@ func (f *jointRunFlags) run(h *enclaved) error {
 	return showAnswer(h.env, f.out, answer, &proof, &receipt)
 }
 
+func jointRoot(env *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "root",
+		Short: "Write the root certificate of this machine's simulation",
+		Long: `The certificate, as PEM, that simulated evidence of this machine ends in, made where there is none.
+Parties who want to try things out name it where they admit an enclave. It proves nothing about the
+machine: whoever runs it has the key.`,
+		Example: `  surety enclave joint root > root.pem`,
+		Args:    noArgs,
+	}
+	return withEnclaves(env, c, func(h *enclaved) error {
+		root, err := attest.SimRoot(h.options())
+		if err != nil {
+			return err
+		}
+		h.env.note("SIMULATED: this root vouches for no machine.")
+		_, err = h.env.Stdout.Write(root)
+		return err
+	})
+}
+
 // jointReceipt is a receipt and its file.
 type jointReceipt struct {
 	enclave.Receipt
