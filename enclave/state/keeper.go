@@ -39,7 +39,7 @@ type Served struct {
 
 	mu      sync.Mutex
 	conn    net.Conn // the guest's: nil where there is none
-	opened  bool     // by the present guest
+	granted bool     // the present guest has the keys
 	refusal error
 	idle    chan struct{} // closed while there is no guest
 	closed  bool
@@ -149,20 +149,27 @@ func (s *Served) accept() {
 	}
 }
 
-// admit makes conn the guest's, unless there is one, and serves it in its own goroutine.
+// admit makes conn the guest's, unless there is one that has the keys, and serves it in its own
+// goroutine. A guest that asked for nothing gives way: the file server of a sandbox without root
+// executes itself once more after it has connected.
 func (s *Served) admit(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn != nil || s.closed {
+	if s.closed || s.conn != nil && s.granted {
 		return false
 	}
-	s.conn, s.opened, s.idle = conn, false, make(chan struct{})
-	idle := s.idle
+	if s.conn != nil {
+		_ = s.conn.Close() // its goroutine sees that
+	}
+	idle := make(chan struct{})
+	s.conn, s.granted, s.idle = conn, false, idle
 	go func() {
 		s.attend(conn)
 		_ = conn.Close()
 		s.mu.Lock()
-		s.conn = nil
+		if s.conn == conn {
+			s.conn = nil
+		}
 		s.mu.Unlock()
 		close(idle)
 	}()
@@ -176,17 +183,24 @@ func (s *Served) attend(conn net.Conn) {
 		if err := receive(conn, &r); err != nil {
 			return
 		}
-		a := s.answer(&r)
+		a := s.answer(conn, &r)
 		if err := send(conn, a); err != nil || a.Kind == errs.Invalid && a.Text != "" {
 			return
 		}
 	}
 }
 
-func (s *Served) answer(r *request) *answer {
+func (s *Served) answer(conn net.Conn, r *request) *answer {
+	if r.Ask == askOpen {
+		return s.grant(conn)
+	}
+	s.mu.Lock()
+	present := s.conn == conn && s.granted
+	s.mu.Unlock()
+	if !present {
+		return &answer{Kind: errs.Invalid, Text: "state.keeper: a guest has to ask for the keys first"}
+	}
 	switch r.Ask {
-	case askOpen:
-		return s.grant()
 	case askOpened:
 		s.note(r)
 		return &answer{}
@@ -199,7 +213,15 @@ func (s *Served) answer(r *request) *answer {
 	return &answer{Kind: errs.Invalid, Text: fmt.Sprintf("state.keeper: %.40q is no request", r.Ask)}
 }
 
-func (s *Served) grant() *answer {
+// grant gives the keys to the present guest alone.
+func (s *Served) grant(conn net.Conn) *answer {
+	s.mu.Lock()
+	present := s.conn == conn && !s.granted
+	s.granted = s.granted || present
+	s.mu.Unlock()
+	if !present {
+		return &answer{Kind: errs.Invalid, Text: "state.keeper: the keys are given once"}
+	}
 	g := &grant{Bytes: s.config.Bytes, Anchored: s.config.Anchor != nil}
 	for _, k := range s.config.Keys {
 		g.Keys = append(g.Keys, grantedKey{SVN: k.SVN, Key: k.Key[:]})
@@ -213,7 +235,7 @@ func (s *Served) grant() *answer {
 // note takes over how opening went.
 func (s *Served) note(r *request) {
 	s.mu.Lock()
-	s.refusal, s.opened = nil, r.Text == ""
+	s.refusal = nil
 	if r.Text != "" {
 		s.refusal = errs.New(r.Kind, "%.*s", maxReason, r.Text)
 	}
@@ -307,8 +329,8 @@ func (r *remote) Commit(_ context.Context, epoch uint64, root enclave.Digest) er
 	return nil
 }
 
-// ask sends a request and waits for its answer, which the keeper owes within commitPatience. After an error of the connection none is sent any
-// more: an answer could be another request's.
+// ask sends a request and waits for its answer, which the keeper owes within commitPatience. After an
+// error of the connection none is sent any more: an answer could be another request's.
 func (r *remote) ask(q *request) (*answer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -260,7 +260,7 @@ func FuzzMessage(f *testing.F) {
 		var r request
 		if err := receive(bytes.NewReader(content), &r); err == nil {
 			s := &Served{config: ServeConfig{Config: Config{Anchor: &anchorage{}}}}
-			_ = s.answer(&r)
+			_ = s.answer(nil, &r)
 		}
 		var a answer
 		if err := receive(bytes.NewReader(content), &a); err == nil && a.Grant != nil {
@@ -281,4 +281,15 @@ func TestServeRefusesItsConfiguration(t *testing.T) {
 	if !errors.As(err, &unset) {
 		t.Errorf("%T", err)
 	}
+}
+
+// TestGuestThatConnectsTwice has the process that connected execute itself, and connect again.
+func TestGuestThatConnectsTwice(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	served := serveIn(t, dir, &anchorage{})
+	dial(t, served)
+	fs, err := Guest{}.Open(dial(t, served), dir)
+	must(t, err)
+	must(t, fs.Close(t.Context()))
+	must(t, served.Close(t.Context()))
 }

@@ -258,3 +258,14 @@ func beside([]string) error {
 	}
 	return os.WriteFile("/tmp/answer", word, 0o644)
 }
+
+// two uses both states, and moves nothing from one to the other by its name.
+func two([]string) error {
+	if err := errors.Join(synced("/state/a", []byte("a")), synced("/tmp/b", []byte("b"))); err != nil {
+		return err
+	}
+	if err := os.Rename("/tmp/b", "/state/b"); !errors.Is(err, syscall.EXDEV) {
+		return fmt.Errorf("across: %w", err)
+	}
+	return errors.Join(holds("/state/a", "a"), holds("/tmp/b", "b"))
+}

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 // programs are what the tests run in a sandbox.
 var programs = map[string]func(args []string) error{
 	"first": first, "second": second, "fill": fill, "speed": speed, "leave": leave,
-	"calls": calls, "beside": beside,
+	"calls": calls, "beside": beside, "two": two,
 }
 
 func inside(words []string) int {
@@ -273,6 +273,7 @@ type fixture struct {
 	runs   int
 
 	volumes []runtime.Volume
+	sealed  []runtime.Sealed // beside the state
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -345,7 +346,7 @@ func (f *fixture) create(out *os.File, args ...string) (*runtime.Sandbox, error)
 		Class: runtime.Sentry, Root: runtime.Root{Image: f.image, Digest: f.digest},
 		Args: append([]string{"/inside"}, args...), Cwd: "/", Overlay: "none",
 		Network: runtime.Network{Mode: "none"}, Volumes: f.volumes,
-		Sealed: []runtime.Sealed{{Sort: "state", Dir: f.dir, Target: "/state"}},
+		Sealed: append(f.sealed, runtime.Sealed{Sort: "state", Dir: f.dir, Target: "/state"}),
 	}
 	s, err := f.host.Create(f.t.Context(), spec, runtime.Stdio{Stdout: out, Stderr: out})
 	if err != nil {
@@ -460,7 +461,10 @@ func confined(t *testing.T, pid int) {
 	if program != "runsc-sandbox" {
 		return
 	}
-	if os.Geteuid() == 0 && !strings.HasPrefix(fact("Uid"), "65534 ") || fact("CapEff") != strings.Repeat("0", 16) {
+	if os.Geteuid() != 0 {
+		return // it is nobody but itself, in a namespace of its own
+	}
+	if !strings.HasPrefix(fact("Uid"), "65534 ") || fact("CapEff") != strings.Repeat("0", 16) {
 		t.Errorf("the kernel inside is user %s with capabilities %s", fact("Uid"), fact("CapEff"))
 	}
 }
@@ -494,6 +498,18 @@ func TestBesideAVolume(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(host, "answer")); err != nil || string(got) != "before" {
 		t.Errorf("%q, %v", got, err)
 	}
+}
+
+// TestTwoStates has two states in one sandbox, each with a keeper of its own.
+func TestTwoStates(t *testing.T) {
+	f := newFixture(t)
+	other := filepath.Join(filepath.Dir(f.dir), "other")
+	second, err := state.Serve(state.ServeConfig{Config: state.Config{Dir: other, Anchor: &memory{},
+		Keys: []client.StateKey{{SVN: 1, Key: [32]byte{9}}}, Bytes: 1 << 20}})
+	must(t, err)
+	f.sealed = []runtime.Sealed{{Sort: "state", Dir: second.Dir(), Target: "/tmp"}}
+	f.run("two")
+	must(t, second.Close(t.Context()))
 }
 
 func TestFull(t *testing.T) {
