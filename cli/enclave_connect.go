@@ -32,9 +32,9 @@ func enclaveConnectCommand(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "connect ADDRESS:PORT",
 		Short: "Connect to an enclave that proves itself first",
-		Long: `The server is asked, inside the TLS session, for evidence made for that very session. It is verified,
-and --policy asked, before a byte of yours is sent. Then standard input and output are the session;
-or, with --listen, each connection to a local port is carried over a session of its own.
+		Long: `The server is asked, inside the TLS session, for evidence made for that very session. It is
+verified, and --policy asked, before a byte of yours is sent. Then standard input and output are the
+session; or, with --listen, each connection to a local port is carried over a session of its own.
 
 --policy is a release policy as JSON. Instead of it, --measure and --sim-root together accept a
 simulated enclave of that measurement; simulated evidence is accepted only with --sim-root. What was

@@ -268,8 +268,8 @@ func enclaveLogsCommand(env *Env) *cobra.Command {
 		Use:   "logs NAME",
 		Short: "Show what a started enclave wrote",
 		Long: `Standard output goes to standard output and standard error to standard error. The last 32 MiB are
-kept, on this machine's disk and in the clear: what an enclave writes there, its operator reads. With
--o json one line for each: {at, stream, text, cut}.`,
+kept, on this machine's disk and in the clear: what an enclave writes there, its operator reads.
+With -o json one line for each: {at, stream, text, cut}.`,
 		Example: `  surety enclave logs --follow credit`,
 		Args:    exactArgs("the enclave's name"),
 	}

@@ -122,6 +122,9 @@ func (f *enclaveFlags) order(h *enclaved) (*launch.Order, enclaveFiles, error) {
 	order := &launch.Order{Instance: f.name, Args: h.args[1:], Env: f.env, Terminal: f.terminal,
 		FIPS: f.fips, StateDir: filepath.Join(h.root, "states"), Shown: map[string]string{},
 		Trace: h.env.newID()}
+	if _, err := h.host.Find(f.name); f.name != "" && errs.Is(err, errs.Invalid) {
+		return nil, enclaveFiles{}, usage(h.Command, "--name: %v", err)
+	}
 	var err error
 	if order.Brokers, err = parseBrokers(f.brokers); err != nil {
 		return nil, enclaveFiles{}, usage(h.Command, "--broker: %v", err)

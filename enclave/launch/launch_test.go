@@ -203,6 +203,59 @@ func TestOpenEnds(t *testing.T) {
 	}
 }
 
+// TestPolicy has the manifest's own sandbox policy refuse the program a file.
+func TestPolicy(t *testing.T) {
+	f := newFixture(t)
+	f.manifest.Command = []string{"/bin/inside", "read", "/etc/word"}
+	f.manifest.Policy = []byte("policy: v1\nmode: enforce\ndefault: allow\nfiles:\n  - deny: /etc/word\n")
+	b := f.build("bundle")
+	p := f.opened(f.order(b, f.local(b)))
+	if out, st := f.run(p); st.ExitCode == 0 || strings.Contains(out, "public") {
+		t.Errorf("a file that the policy denies: %q, exit %d", out, st.ExitCode)
+	}
+	f.manifest.Policy = []byte("policy: v1\nmode: sometimes\n")
+	bad := f.build("bad")
+	if _, err := Open(t.Context(), f.deps(), f.order(bad, f.local(bad))); !errs.Is(err, errs.Invalid) ||
+		!strings.Contains(err.Error(), "policy of teller") {
+		t.Errorf("a policy that is none: %v", err)
+	}
+}
+
+// TestLocalTurns has two holders of one store: the second waits for the first, and what is asked
+// between finds it open.
+func TestLocalTurns(t *testing.T) {
+	f := newFixture(t)
+	first, second := f.broker(), f.broker()
+	if err := first.Hold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error, 1)
+	go func() { waiting <- second.Hold(t.Context()) }()
+	gaveUp, cancel := context.WithCancel(t.Context())
+	third := make(chan error, 1)
+	go func() { third <- f.broker().Hold(gaveUp) }()
+	cancel()
+	if err := <-third; !errs.Is(err, errs.Locked) && !errs.Is(err, errs.Canceled) {
+		t.Errorf("one who gave up: %v", err)
+	}
+	if err := first.LetGo(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; err != nil {
+		t.Fatal(err)
+	}
+	key := second.At().Key
+	if err := errors.Join(second.LetGo(), first.Hold(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if first.At().Key != key || key.IsZero() {
+		t.Error("the store has another key for another holder")
+	}
+	if err := first.LetGo(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // flip changes one bit of a file.
 func flip(t *testing.T, path string, at int64) {
 	t.Helper()
