@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
@@ -203,6 +205,21 @@ func (f *mathFlags) write(p *jointParty, r *joint.Shared) error {
 		return err
 	}
 	return writeNew(filepath.Join(f.out, jointReceiptFile), file)
+}
+
+// partySigned sees that a receipt of shares is of a contract that is computed so, and is the word of
+// one of its parties: no machine vouches for it.
+func partySigned(s enclave.SignedContract, key ed25519.PublicKey) error {
+	if !s.Contract.Program.IsZero() {
+		return errs.New(errs.Refused, "the contract is computed by program %s, not by shares",
+			s.Contract.Program)
+	}
+	for i := range s.Contract.Parties {
+		if bytes.Equal(s.Contract.Parties[i].Key, key) {
+			return nil
+		}
+	}
+	return errs.New(errs.Refused, "the key that signed it is that of no party of %q", s.Contract.Name)
 }
 
 // writeShared shows a result to people.

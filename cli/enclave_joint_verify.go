@@ -102,7 +102,8 @@ func verifyJoint(v *verification, contract, answer string) (*verifiedReceipt, er
 		return r, nil
 	}
 	if receipt.Guarantee == enclave.Math {
-		r.Accepted = true
+		r.Accepted = r.step("signer", enclave.KeyIDOf(key).String()[:12], "a party of a contract by shares",
+			partySigned(s, key))
 		return r, nil
 	}
 	evidence, err := enclave.DecodeEvidence(encoded)
