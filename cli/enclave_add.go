@@ -39,10 +39,12 @@ With -o json, one object {layer, target, files, command, notes}; files are of {p
 	c.Flags().StringVar(&o.Secret, "secret", "", "NAME or NAME:TARGET of a secret layer")
 	c.Flags().StringVar(&o.From, "from", "", "an image to lay out in the root")
 	c.Flags().StringVar(&o.Tag, "tag", "", "which image of a layout or archive with several")
-	c.Flags().StringArrayVar(&o.Libs, "lib", nil, "a library that a program opens while it runs (repeatable)")
+	c.Flags().StringArrayVar(&o.Libs, "lib", nil, "a library that a program opens while it runs "+
+		"(repeatable)")
 	c.Flags().StringArrayVar(&o.Search, "library-path", nil, "a further directory to find libraries in "+
 		"(repeatable)")
-	c.Flags().BoolVar(&all, "all", false, "list every file, not only programs and libraries that were drawn in")
+	c.Flags().BoolVar(&all, "all", false, "list every file, not only programs and libraries that were "+
+		"drawn in")
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		p, err := pack.LoadProject(args[0])
 		if err != nil {

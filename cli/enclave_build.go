@@ -31,7 +31,8 @@ With -o json, one object {bundle, measure, signer, product, svn, debug, layers};
 	}
 	var o pack.BuildOrder
 	var keys []string
-	c.Flags().StringVar(&o.SignKey, "sign-key", "", "signing key, PKCS #8 in PEM (default: DIR/keys/signer.pem)")
+	c.Flags().StringVar(&o.SignKey, "sign-key", "", "signing key, PKCS #8 in PEM (default: "+
+		"DIR/keys/signer.pem)")
 	c.Flags().StringArrayVar(&keys, "layer-key", nil, "NAME=FILE of a secret layer's key (repeatable)")
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		p, err := pack.LoadProject(args[0])

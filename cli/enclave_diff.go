@@ -53,7 +53,8 @@ are of {field, before, after}, files of {layer, path, what, before, after}.`,
 
 func writeComparison(w io.Writer, c *pack.Comparison) error {
 	if len(c.Signers) > 0 {
-		if _, err := fmt.Fprintf(w, "signer: %s, then %s (not measured)\n", c.Signers[0], c.Signers[1]); err != nil {
+		_, err := fmt.Fprintf(w, "signer: %s, then %s (not measured)\n", c.Signers[0], c.Signers[1])
+		if err != nil {
 			return err
 		}
 	}
@@ -85,8 +86,8 @@ func writeComparison(w io.Writer, c *pack.Comparison) error {
 		notes = append(notes, fmt.Sprintf("and %d differences of files more", c.More))
 	}
 	for _, name := range c.Sealed {
-		notes = append(notes, fmt.Sprintf("layer %s is secret and was sealed anew: what is in it shows only with its "+
-			"keys", name))
+		notes = append(notes, fmt.Sprintf("layer %s is secret and was sealed anew: what is in it shows only "+
+			"with its keys", name))
 	}
 	for _, name := range c.Resealed {
 		notes = append(notes, fmt.Sprintf("layer %s holds the same files, sealed anew", name))

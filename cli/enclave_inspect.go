@@ -45,7 +45,8 @@ untrusted, unpinned, checked, files}.`,
 		}
 		defer b.Close() // nothing was written
 		m := b.Signed().Manifest
-		view := inspectView{builtView: viewBuilt(b), Manifest: m, Untrusted: untrusted(m), Unpinned: m.Unpinned()}
+		view := inspectView{builtView: viewBuilt(b), Manifest: m, Untrusted: untrusted(m),
+			Unpinned: m.Unpinned()}
 		if check {
 			if err := b.VerifyWith(ctx, keys); err != nil {
 				return err
@@ -189,8 +190,8 @@ func (v *inspectView) write(w io.Writer) error {
 		}
 	}
 	for _, s := range m.State {
-		pairs = append(pairs, pair{"state", fmt.Sprintf("%s at %s, up to %d bytes, by broker %s", s.Name, s.Target,
-			s.Bytes, s.Broker)})
+		text := fmt.Sprintf("%s at %s, up to %d bytes, by broker %s", s.Name, s.Target, s.Bytes, s.Broker)
+		pairs = append(pairs, pair{"state", text})
 	}
 	for _, b := range m.Brokers {
 		key := b.Key.String()

@@ -39,7 +39,8 @@ With -o json, one object {dir, name, product, signer}: signer is the file of the
 			Signer  string `json:"signer"`
 		}{p.Dir, p.Name, p.Product, p.SignerPath()}
 		err = env.show(view, func(w io.Writer) error {
-			return writePairs(w, pair{"project", view.Dir}, pair{"name", view.Name}, pair{"signing key", view.Signer})
+			return writePairs(w, pair{"project", view.Dir}, pair{"name", view.Name},
+				pair{"signing key", view.Signer})
 		})
 		env.note("next: surety enclave add %s PROGRAM", p.Dir)
 		return err

@@ -54,8 +54,9 @@ With -o json, one object {file, bytes, measure, signer, product, svn}.`,
 			SVN     uint64 `json:"svn"`
 		}{args[1], info.Size(), s.Measure.String(), s.Signer.String(), s.Manifest.Product, s.Manifest.SVN}
 		return env.show(view, func(w io.Writer) error {
-			return writePairs(w, pair{"file", view.File}, pair{"bytes", view.Bytes}, pair{"measurement", view.Measure},
-				pair{"signer", view.Signer}, pair{"product", view.Product}, pair{"svn", view.SVN})
+			return writePairs(w, pair{"file", view.File}, pair{"bytes", view.Bytes},
+				pair{"measurement", view.Measure}, pair{"signer", view.Signer},
+				pair{"product", view.Product}, pair{"svn", view.SVN})
 		})
 	})
 }

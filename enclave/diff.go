@@ -45,7 +45,8 @@ func Diff(before, after *Manifest) []Difference {
 	d.number("limits.cpu", before.Limits.CPU, after.Limits.CPU)
 	d.number("limits.processes", before.Limits.Processes, after.Limits.Processes)
 	byName(d, "state", before.State, after.State, func(s State) string { return s.Name }, State.fields)
-	byName(d, "brokers", before.Brokers, after.Brokers, func(b Broker) string { return b.Name }, Broker.fields)
+	byName(d, "brokers", before.Brokers, after.Brokers, func(b Broker) string { return b.Name },
+		Broker.fields)
 	d.text("contract", before.Contract.String(), after.Contract.String())
 	return d.found
 }
@@ -106,7 +107,8 @@ type part struct{ name, value string }
 func whole(text string) []part { return []part{{"", text}} }
 
 // byName compares two lists of things that have names.
-func byName[T any](d *differ, field string, before, after []T, name func(T) string, parts func(T) []part) {
+func byName[T any](d *differ, field string, before, after []T, name func(T) string,
+	parts func(T) []part) {
 	find := func(list []T, wanted string) (T, bool) {
 		for _, item := range list {
 			if name(item) == wanted {
@@ -162,7 +164,8 @@ func dotted(field, name string) string {
 }
 
 func (l Layer) fields() []part {
-	return []part{{"kind", string(l.Kind)}, {"target", l.Target}, {"bytes", strconv.FormatUint(l.Bytes, 10)},
+	return []part{{"kind", string(l.Kind)}, {"target", l.Target},
+		{"bytes", strconv.FormatUint(l.Bytes, 10)},
 		{"digest", hexadecimal(l.Digest[:])}, {"verity", hexadecimal(l.Verity[:])},
 		{"salt", hexadecimal(l.Salt[:])}, {"id", hexadecimal(l.ID[:])}, {"root", l.Root.String()},
 		{"key", l.Key}}

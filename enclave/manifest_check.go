@@ -86,8 +86,8 @@ func (c *checker) most(name string, n, limit int) {
 
 func (c *checker) name(field, text string) {
 	c.most(field, len(text), MaxName)
-	c.ok(ValidName(text), field, "%.80q: want a letter or digit, then letters, digits, . and -, in lower case",
-		text)
+	c.ok(ValidName(text), field, "%.80q: want a letter or digit, then letters, digits, . "+
+		"and -, in lower case", text)
 }
 
 // ValidName reports whether a text may name an enclave, a product, a layer, a state or a broker:
@@ -108,7 +108,8 @@ func (c *checker) data(field string, data []byte) {
 // text checks a string that the program will see.
 func (c *checker) text(field, text string) {
 	c.most(field, len(text), MaxString)
-	c.ok(utf8.ValidString(text) && !strings.Contains(text, "\x00"), field, "%.80q: want UTF-8 without NUL", text)
+	c.ok(utf8.ValidString(text) && !strings.Contains(text, "\x00"), field,
+		"%.80q: want UTF-8 without NUL", text)
 }
 
 // path checks an absolute path in the one form that it has.

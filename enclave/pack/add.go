@@ -99,13 +99,15 @@ func (o *AddOrder) check() error {
 	case o.To != "" && (!filepath.IsAbs(o.To) || filepath.Clean(o.To) != o.To):
 		return errs.New(errs.Invalid, "pack.add: %q is no clean absolute path", o.To)
 	case o.Secret != "" && (o.From != "" || len(o.Libs) > 0):
-		return errs.New(errs.Invalid, "pack.add: images and libraries go into the root, not into a secret layer")
+		return errs.New(errs.Invalid, "pack.add: images and libraries go into the root, not into a "+
+			"secret layer")
 	}
 	return nil
 }
 
 // systemDirs keep their paths inside: programs of a distribution find their files by them.
-var systemDirs = [...]string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/opt", "/etc"}
+var systemDirs = [...]string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr",
+	"/opt", "/etc"}
 
 func isSystem(path string) bool {
 	return slices.ContainsFunc(systemDirs[:], func(dir string) bool {
@@ -261,7 +263,8 @@ func (c *copier) addLibrary(lib string) error {
 		found, ok = c.find(o, lib, nil)
 	}
 	if !ok {
-		return errs.New(errs.NotFound, "library %s: it is in none of %s", lib, strings.Join(c.searched(nil), ", "))
+		return errs.New(errs.NotFound, "library %s: it is in none of %s", lib,
+			strings.Join(c.searched(nil), ", "))
 	}
 	var err error
 	if found.same {
@@ -367,8 +370,8 @@ func (p *Project) addImage(ctx context.Context, c *copier, o *AddOrder, a *Added
 	}
 	c.added("/", o.From, "")
 	if n := tree.Dropped.Devices + tree.Dropped.Attributes; n > 0 {
-		c.note("left out of %s: %d device nodes, extended attributes of %d files", o.From, tree.Dropped.Devices,
-			tree.Dropped.Attributes)
+		c.note("left out of %s: %d device nodes, extended attributes of %d files", o.From,
+			tree.Dropped.Devices, tree.Dropped.Attributes)
 	}
 	config := tree.Config
 	a.Command = append(slices.Clone(config.Entrypoint), config.Cmd...)
@@ -470,8 +473,8 @@ func (e *extraction) finish(path string, n *erofs.Node, mode os.FileMode) error 
 // permissions turns the bits of stat(2) into those of os.
 func permissions(mode uint16) os.FileMode {
 	m := os.FileMode(mode & 0o777)
-	for bit, is := range map[uint16]os.FileMode{0o4000: os.ModeSetuid, 0o2000: os.ModeSetgid, 0o1000: os.ModeSticky} {
-		if mode&bit != 0 {
+	for i, is := range [...]os.FileMode{os.ModeSticky, os.ModeSetgid, os.ModeSetuid} {
+		if mode&(0o1000<<i) != 0 {
 			m |= is
 		}
 	}

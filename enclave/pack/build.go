@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -59,7 +60,8 @@ func Build(ctx context.Context, out string, m enclave.Manifest, parts []Part,
 // Build is the function of the same name. The bundle is verified before it is shown. Kinds: Exists
 // where out is there, Invalid and TooLarge for what the manifest's Check refuses and for a directory
 // that makes no image, Refused for device nodes in it, NoSpace, Canceled.
-func (b *Builder) Build(ctx context.Context, out string, m enclave.Manifest, parts []Part) (*Bundle, error) {
+func (b *Builder) Build(ctx context.Context, out string, m enclave.Manifest, parts []Part) (
+	*Bundle, error) {
 	if _, err := os.Lstat(out); err == nil {
 		return nil, errs.New(errs.Exists, "pack.build: %s is there already", out)
 	}
@@ -173,7 +175,7 @@ func (w *work) open(ctx context.Context, index int, p Part) (*source, error) {
 	case p.Dir != "" && p.Image != "":
 		return nil, errs.New(errs.Invalid, "it is of a directory and of an image: want one of them")
 	case p.Dir != "":
-		return openDirectory(ctx, p, index == 0, mounts)
+		return openDirectory(ctx, p, w.places(index, mounts))
 	case p.Image != "":
 		return openImage(p.Image, mounts)
 	}
@@ -195,18 +197,38 @@ func (w *work) mounts() []string {
 	return all
 }
 
-func openDirectory(ctx context.Context, p Part, isRoot bool, mounts []string) (*source, error) {
+// places are what is mounted on in a layer of a directory.
+type places struct {
+	isRoot      bool
+	directories []string
+	files       []string
+}
+
+// places of the root, which takes no writes when it runs: with a network of its own, the kernel inside
+// mounts there whom to ask for names.
+func (w *work) places(index int, mounts []string) places {
+	at := places{isRoot: index == 0, directories: mounts}
+	if at.isRoot && w.manifest.Network == enclave.NetworkStack {
+		at.files = []string{"/etc/resolv.conf", "/etc/hosts"}
+	}
+	return at
+}
+
+func openDirectory(ctx context.Context, p Part, at places) (*source, error) {
 	from := image.Source{Kind: image.Tree, Where: p.Dir,
-		Options: image.Options{ZeroTime: true, RootOwns: !p.Owners, Part: !isRoot}}
+		Options: image.Options{ZeroTime: true, RootOwns: !p.Owners, Part: !at.isRoot}}
 	a, err := image.Assemble(ctx, from, os.TempDir())
 	if err != nil {
 		return nil, err
 	}
-	if isRoot {
+	if at.isRoot {
 		err = mountable(a.Root, "/tmp", 0o1777)
 	}
-	for _, target := range mounts {
+	for _, target := range at.directories {
 		err = errors.Join(err, mountable(a.Root, target, 0o755))
+	}
+	for _, name := range at.files {
+		err = errors.Join(err, placeFile(a.Root, name))
 	}
 	var plan *erofs.Plan
 	if err == nil {
@@ -243,6 +265,26 @@ func mountable(root *erofs.Node, target string, mode uint16) error {
 	}
 	return nil
 }
+
+// placeFile makes an empty file below a directory of the root, where nothing has its name.
+func placeFile(root *erofs.Node, name string) error {
+	dir, base := path.Split(name)
+	if err := mountable(root, dir, 0o755); err != nil {
+		return err
+	}
+	at := root.Child(strings.Trim(dir, "/"))
+	if at == nil || at.Child(base) != nil {
+		return nil
+	}
+	return errs.Wrap(at.Put(base, &erofs.Node{Mode: erofs.Regular | 0o644, Content: empty{}}), "place of %s",
+		name)
+}
+
+// empty is the content of such a file.
+type empty struct{}
+
+// Open implements erofs.Content.
+func (empty) Open() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
 
 // openImage takes an image that is there already.
 func openImage(path string, mounts []string) (*source, error) {
@@ -323,7 +365,8 @@ func (w *work) copied(ctx context.Context, l *enclave.Layer, s *source) error {
 }
 
 // seal encrypts a part under a new id.
-func (w *work) seal(ctx context.Context, f io.Writer, p *Part, s *source, l *enclave.Layer, t *tally) error {
+func (w *work) seal(ctx context.Context, f io.Writer, p *Part, s *source, l *enclave.Layer,
+	t *tally) error {
 	random := w.Random
 	if random == nil {
 		random = entropy.System()

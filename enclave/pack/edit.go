@@ -67,7 +67,8 @@ func (l *lastLine) Visit(node ast.Node) ast.Visitor {
 }
 
 // edit changes the project's file and reads it again.
-func (p *Project) edit(meant string, change func(lines []string) []string, said func(*Project) bool) error {
+func (p *Project) edit(meant string, change func(lines []string) []string,
+	said func(*Project) bool) error {
 	path := filepath.Join(p.Dir, projectName)
 	data, err := readSmall(path, maxProject)
 	if err != nil {
@@ -77,8 +78,8 @@ func (p *Project) edit(meant string, change func(lines []string) []string, said 
 	text = strings.Join(change(strings.Split(text, "\n")), "\n") + "\n"
 	now, err := parseProject([]byte(text))
 	if err != nil || !said(now) {
-		return errs.New(errs.Invalid, "pack.edit: %s cannot be changed safely: add this to it by hand:\n%s", path,
-			meant)
+		return errs.New(errs.Invalid, "pack.edit: %s cannot be changed safely: add this to it by hand:\n%s",
+			path, meant)
 	}
 	info, err := os.Stat(path)
 	if err != nil {

@@ -98,8 +98,8 @@ func (o *object) fits(path string) bool {
 }
 
 // defaults are the directories in which every loader of the field looks by itself.
-var defaults = [...]string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu",
-	"/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
+var defaults = [...]string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu",
+	"/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
 
 // configured reads the directories of /etc/ld.so.conf, includes among them, below a root. What cannot
 // be read of it is left out, as ldconfig does.

@@ -25,7 +25,8 @@ func (c *copier) needs(host, dest string, above []searchPath) error {
 		return nil
 	}
 	if len(c.seen) >= maxLibraries {
-		return errs.New(errs.TooLarge, "add %s: more than %d libraries, which is the limit", dest, maxLibraries)
+		return errs.New(errs.TooLarge, "add %s: more than %d libraries, which is the limit", dest,
+			maxLibraries)
 	}
 	c.seen[dest] = true
 	o, err := readObject(c.host(host))
@@ -34,8 +35,8 @@ func (c *copier) needs(host, dest string, above []searchPath) error {
 	}
 	if o.interp != "" {
 		if err := c.bring(o.interp, "interpreter of "+dest); err != nil {
-			return errs.Wrap(err, "%s needs the interpreter %s; where this machine has none, add --from an image "+
-				"that has it", dest, o.interp)
+			return errs.Wrap(err, "%s needs the interpreter %s; where this machine has none, add --from an "+
+				"image that has it", dest, o.interp)
 		}
 	}
 	chain := append(searchPaths(o, o.rpath, host, dest), above...)

@@ -44,7 +44,8 @@ func NewProject(o NewOrder) (*Project, error) {
 	if _, err := parseProject([]byte(text)); err != nil {
 		return nil, errs.Wrap(err, "pack.new: a project named %q", o.Name)
 	}
-	if entries, err := os.ReadDir(o.Dir); len(entries) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+	entries, err := os.ReadDir(o.Dir)
+	if len(entries) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
 		if err == nil {
 			err = errs.New(errs.Exists, "it has %q in it already", entries[0].Name())
 		}
@@ -74,7 +75,7 @@ func (o NewOrder) write(text string) error {
 			return err
 		}
 	}
-	ignored := strings.Join([]string{"/" + keysName + "/", "/" + secretsName + "/", "/" + buildName + "/", ""}, "\n")
+	ignored := fmt.Sprintf("/%s/\n/%s/\n/%s/\n", keysName, secretsName, buildName)
 	if err := writeText(filepath.Join(o.Dir, ".gitignore"), ignored); err != nil {
 		return err
 	}
@@ -144,8 +145,8 @@ func quote(text string) string {
 // checkLayerName checks whether a text may name a layer.
 func checkLayerName(name string) error {
 	if !enclave.ValidName(name) || name == rootName {
-		return errs.New(errs.Invalid, "pack.add: %.80q is no name of a layer: want lower-case letters, digits, . and "+
-			"-, and not %s", name, rootName)
+		return errs.New(errs.Invalid, "pack.add: %.80q is no name of a layer: want lower-case letters, "+
+			"digits, . and -, and not %s", name, rootName)
 	}
 	return nil
 }

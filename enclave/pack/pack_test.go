@@ -299,7 +299,7 @@ func TestVerifySeesEveryFile(t *testing.T) {
 	}{
 		{"the public image", func(dir string) { flip(t, dir+"/layers/root.erofs", 2<<20) }, "layer root: its SHA-256"},
 		{"the sealed header", func(dir string) { flip(t, dir+"/layers/models.sealed", 100) }, "layer models: "},
-		{"a sealed block", func(dir string) { flip(t, dir+"/layers/models.sealed", 1<<20) }, "layer models: layer.read: block"},
+		{"a sealed block", func(dir string) { flip(t, dir+"/layers/models.sealed", 1<<20) }, "models: layer.read: block"},
 		{"a short image", func(dir string) { must(t, os.Truncate(dir+"/layers/root.erofs", 4096)) }, "has 4096 bytes"},
 		{"no image", func(dir string) { must(t, os.Remove(dir+"/layers/root.erofs")) }, "is missing"},
 		{"a link", func(dir string) {
@@ -332,7 +332,7 @@ func TestBuildRefuses(t *testing.T) {
 	taken := filepath.Join(t.TempDir(), "taken")
 	must(t, os.Mkdir(taken, 0o755))
 	inTheWay := tree(t, map[string]string{"models": "a file"})
-	noImage := filepath.Join(tree(t, map[string]string{"x": strings.Repeat("x", 8192)}), "x")
+	junk := filepath.Join(tree(t, map[string]string{"x": strings.Repeat("x", 8192)}), "x")
 	stopped, stop := context.WithCancel(context.Background())
 	stop()
 	for _, row := range []struct {
@@ -355,7 +355,7 @@ func TestBuildRefuses(t *testing.T) {
 			errs.Invalid, "layer models: it is of a directory and"},
 		{"no directory", func(_ *string, _ *context.Context, m *enclave.Manifest, p []Part) { p[1].Dir += "/none" },
 			errs.NotFound, "layer models"},
-		{"no image", func(_ *string, _ *context.Context, m *enclave.Manifest, p []Part) { p[1].Dir, p[1].Image = "", noImage },
+		{"no image", func(_ *string, _ *context.Context, m *enclave.Manifest, p []Part) { p[1].Dir, p[1].Image = "", junk },
 			errs.Corrupt, "layer models"},
 		{"a file to mount on", func(_ *string, _ *context.Context, m *enclave.Manifest, p []Part) { p[0].Dir = inTheWay },
 			errs.Invalid, "/models is no directory in the root"},

@@ -42,14 +42,14 @@ func Package(ctx context.Context, b *Bundle, to string, advanced func(Progress))
 // forOthers refuses what is made for trying out.
 func forOthers(m *enclave.Manifest) error {
 	if m.Debug {
-		return errs.New(errs.Refused, "pack.package: %s is a debug build: its operator may look inside; build it "+
-			"with debug: false", m.Name)
+		return errs.New(errs.Refused, "pack.package: %s is a debug build: its operator may look inside; "+
+			"build it with debug: false", m.Name)
 	}
 	for _, broker := range m.Brokers {
 		if broker.Name == enclave.LocalBroker || broker.Key.IsZero() {
-			return errs.New(errs.Refused, "pack.package: %s has its secrets or state from the broker %q, which is "+
-				"that of whatever machine runs it, and takes simulated evidence: name a broker and pin its key",
-				m.Name, broker.Name)
+			return errs.New(errs.Refused, "pack.package: %s has its secrets or state from the broker %q, which "+
+				"is that of whatever machine runs it, and takes simulated evidence: name a broker and pin its "+
+				"key", m.Name, broker.Name)
 		}
 	}
 	return nil
@@ -125,8 +125,8 @@ func expect(r *tar.Reader, name string, size int64) error {
 		return errs.As(errs.Corrupt, err, "it is no bundle")
 	}
 	if h.Typeflag != tar.TypeReg || h.Name != filepath.ToSlash(name) || size >= 0 && h.Size != size {
-		return errs.New(errs.Corrupt, "it has %.80q with %d bytes where %s is expected, with %d", h.Name, h.Size,
-			name, size)
+		return errs.New(errs.Corrupt, "it has %.80q with %d bytes where %s is expected, with %d", h.Name,
+			h.Size, name, size)
 	}
 	return nil
 }

@@ -232,7 +232,7 @@ func (r *reader) broker(field string, node ast.Node) (b enclave.Broker) {
 			b.Name = r.text(field+".name", pair.Value)
 		case "key":
 			if err := b.Key.UnmarshalText([]byte(r.text(field+".key", pair.Value))); err != nil {
-				r.fail(pair.Value, "%s.key: want 64 hexadecimal digits, as \"surety enclave broker\" shows them", field)
+				r.fail(pair.Value, "%s.key: want 64 hexadecimal digits, the SHA-256 of a key", field)
 			}
 		default:
 			r.fail(pair.Key, "key %s.%s is unknown", field, key)

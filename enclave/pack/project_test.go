@@ -101,7 +101,8 @@ func TestProjectErrorsNameTheLine(t *testing.T) {
 		{"name: Credit\n", "line 1: name: \"Credit\""},
 		{"name: credit\nnetwork: host\n", "line 2: network: "},
 		{"name: credit\nowners: mine\n", "line 2: owners: "},
-		{"name: credit\nlayers:\n  - {name: a, target: /a}\n  - {name: a, target: /b}\n", "line 4: layers[1].name: \"a\" is there twice"},
+		{"name: credit\nlayers:\n  - {name: a, target: /a}\n  - {name: a, target: /b}\n",
+			"line 4: layers[1].name: \"a\" is there twice"},
 		{"name: credit\nlayers:\n  - name: a\n    target: b\n", "line 4: layers[0].target: "},
 		{"name: credit\nlayers:\n  - name: a\n    tarjet: b\n", "line 4: key layers[0].tarjet is unknown"},
 		{"name: credit\nlayers:\n  - {name: a, target: /a, key: bank/a/b/c}\n", "line 3: layers[0].key: "},
@@ -165,7 +166,8 @@ func TestProjectIsBuiltAgain(t *testing.T) {
 	p := project(t)
 	plant(t, p.Dir, map[string]string{"root/bin/score": "x", "secrets/models/w": "0.25", "layers/more/y": "y",
 		"policy.yaml": "policy: v1\nmode: observe\nname: one\n",
-		projectName:   "name: credit\ncommand: [/bin/score]\npolicy: policy.yaml\nlayers:\n  - {name: models, target: /m}\n  - {name: more, kind: public, target: /more}\n"})
+		projectName: "name: credit\ncommand: [/bin/score]\npolicy: policy.yaml\nlayers:\n" +
+			"  - {name: models, target: /m}\n  - {name: more, kind: public, target: /more}\n"})
 	random := entropy.Seeded(9)
 	build := func() *Bundle {
 		t.Helper()
@@ -225,13 +227,15 @@ func TestProjectBuildRefuses(t *testing.T) {
 	}{
 		{"no command", "name: credit\n", nil, BuildOrder{}, errs.Invalid, "line 1: command is missing"},
 		{"no policy", head + "policy: p\n", nil, BuildOrder{}, errs.NotFound, "p: no such file"},
-		{"a policy elsewhere", head + "policy: ../p\n", nil, BuildOrder{}, errs.Invalid, "line 3: policy: \"../p\" is no file of"},
-		{"a wrong policy", head + "policy: p\n", map[string]string{"p": "policy: v1\nmode: x\n"}, BuildOrder{}, errs.Invalid, "line 2"},
+		{"a policy elsewhere", head + "policy: ../p\n", nil, BuildOrder{}, errs.Invalid, "line 3: policy: \"../p\""},
+		{"a wrong policy", head + "policy: p\n", map[string]string{"p": "policy: v1\nmode: x\n"}, BuildOrder{},
+			errs.Invalid, "line 2"},
 		{"no signing key", head, nil, BuildOrder{SignKey: "/none"}, errs.NotFound, "/none"},
 		{"no files of a layer", head + "layers: [{name: m, target: /m}]\n", nil, BuildOrder{}, errs.NotFound, "layer m"},
 		{"no key of a layer", head + "layers: [{name: m, target: /m}]\n", map[string]string{"secrets/m/x": ""},
 			BuildOrder{LayerKeys: map[string]string{"m": "/none"}}, errs.NotFound, "layer m"},
-		{"a key of no layer", head, nil, BuildOrder{LayerKeys: map[string]string{"m": other}}, errs.Invalid, "no secret layer"},
+		{"a key of no layer", head, nil, BuildOrder{LayerKeys: map[string]string{"m": other}}, errs.Invalid,
+			"no secret layer"},
 		{"a file to mount on", head + "layers: [{name: m, target: /etc/passwd}]\n", map[string]string{"secrets/m/x": ""},
 			BuildOrder{}, errs.Invalid, "/etc/passwd is no directory"},
 	} {
@@ -274,7 +278,8 @@ func TestEditsKeepTheRest(t *testing.T) {
 		err = p.addLayer(ProjectLayer{Name: "m", Target: "/m"})
 		text := contents(t, dir)[projectName]
 		switch {
-		case row.after == "" && (!errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "by hand") || text != row.before):
+		case row.after == "" && (!errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "by hand") ||
+			text != row.before):
 			t.Errorf("%q: %v, %q", row.before, err, text)
 		case row.after != "" && (err != nil || text != row.after):
 			t.Errorf("%q: %v, %q, want %q", row.before, err, text, row.after)

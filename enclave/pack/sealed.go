@@ -57,7 +57,8 @@ func openSealed(p Part) (*source, error) {
 	if err := layer.Check(f, size, *p.Sealed); err != nil {
 		return nil, errors.Join(errs.Wrap(err, "%s", p.Image), f.Close())
 	}
-	return &source{size: int64(p.Sealed.Bytes), close: f.Close, write: func(ctx context.Context, to io.Writer) error {
+	size := int64(p.Sealed.Bytes)
+	return &source{size: size, close: f.Close, write: func(ctx context.Context, to io.Writer) error {
 		_, err := io.CopyBuffer(to, onlyReader{stopping{ctx, io.NewSectionReader(f, 0, size)}},
 			make([]byte, copyBytes))
 		return err

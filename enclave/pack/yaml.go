@@ -20,7 +20,8 @@ import (
 // no anchor, alias, tag, key without a value, or second document.
 func parseYAML(data []byte) (ast.Node, error) {
 	if len(data) > maxProject {
-		return nil, errs.New(errs.TooLarge, "%s: %d bytes, the limit is %d", projectName, len(data), maxProject)
+		return nil, errs.New(errs.TooLarge, "%s: %d bytes, the limit is %d", projectName, len(data),
+			maxProject)
 	}
 	tokens := lexer.Tokenize(string(data))
 	if err := checkDepth(tokens); err != nil {
@@ -232,7 +233,8 @@ func (r *reader) size(field string, node ast.Node) uint64 {
 			return n << shift
 		}
 	}
-	r.fail(node, "%s: %.40q is no size: want bytes, or a whole number with k, m, g or t", field, value.Value)
+	r.fail(node, "%s: %.40q is no size: want bytes, or a whole number with k, m, g or t", field,
+		value.Value)
 	return 0
 }
 
