@@ -276,15 +276,8 @@ func placeFile(root *erofs.Node, name string) error {
 	if at == nil || at.Child(base) != nil {
 		return nil
 	}
-	return errs.Wrap(at.Put(base, &erofs.Node{Mode: erofs.Regular | 0o644, Content: empty{}}), "place of %s",
-		name)
+	return errs.Wrap(at.Put(base, &erofs.Node{Mode: erofs.Regular | 0o644}), "place of %s", name)
 }
-
-// empty is the content of such a file.
-type empty struct{}
-
-// Open implements erofs.Content.
-func (empty) Open() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
 
 // openImage takes an image that is there already.
 func openImage(path string, mounts []string) (*source, error) {

@@ -16,7 +16,7 @@ import (
 // to a path that must not exist. So somebody else can build a bundle of it (Part.Sealed) who does not
 // have the key. Kind Exists where the path is there; nothing is left of it after an error.
 func SealDir(ctx context.Context, dir, to string, key layer.Key) (layer.Sealed, error) {
-	s, err := openDirectory(ctx, Part{Dir: dir}, false, nil)
+	s, err := openDirectory(ctx, Part{Dir: dir}, places{})
 	if err != nil {
 		return layer.Sealed{}, fileError(err, "pack.seal: %s", dir)
 	}
@@ -57,8 +57,8 @@ func openSealed(p Part) (*source, error) {
 	if err := layer.Check(f, size, *p.Sealed); err != nil {
 		return nil, errors.Join(errs.Wrap(err, "%s", p.Image), f.Close())
 	}
-	size := int64(p.Sealed.Bytes)
-	return &source{size: size, close: f.Close, write: func(ctx context.Context, to io.Writer) error {
+	plain := int64(p.Sealed.Bytes)
+	return &source{size: plain, close: f.Close, write: func(ctx context.Context, to io.Writer) error {
 		_, err := io.CopyBuffer(to, onlyReader{stopping{ctx, io.NewSectionReader(f, 0, size)}},
 			make([]byte, copyBytes))
 		return err
