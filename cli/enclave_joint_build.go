@@ -59,8 +59,29 @@ func jointParts(env *Env, dir string, contract []byte) ([]pack.Part, error) {
 	if err := os.WriteFile(filepath.Join(terms, joint.ContractFile), contract, 0o644); err != nil {
 		return nil, fileError(err, "build")
 	}
+	if err := errors.Join(openModes(root), openModes(terms)); err != nil {
+		return nil, err
+	}
 	return []pack.Part{{Name: "program", Kind: enclave.Public, Target: "/", Dir: root},
 		{Name: "contract", Kind: enclave.Public, Target: enclave.ContractTarget, Dir: terms}}, nil
+}
+
+// openModes gives a layer's directory and its files the modes that they have inside, whatever the
+// caller's umask: the program runs as nobody, and modes are measured. The program alone is executable.
+func openModes(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fileError(err, "build")
+	}
+	failed := []error{os.Chmod(dir, 0o755)}
+	for _, entry := range entries {
+		mode := os.FileMode(0o644)
+		if entry.Name() == joint.Program {
+			mode = 0o755
+		}
+		failed = append(failed, os.Chmod(filepath.Join(dir, entry.Name()), mode))
+	}
+	return fileErrorOrNil(errors.Join(failed...), "build")
 }
 
 func copyProgram(from, to string) error {
@@ -93,7 +114,7 @@ func jointProgram(ctx context.Context, env *Env, c *enclave.Contract) (enclave.D
 		return enclave.Digest{}, err
 	}
 	empty := filepath.Join(dir, "empty")
-	if err := os.Mkdir(empty, 0o755); err != nil {
+	if err := os.Mkdir(empty, 0o700); err != nil {
 		return enclave.Digest{}, fileError(err, "build")
 	}
 	for _, p := range c.Parties {

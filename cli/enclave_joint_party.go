@@ -197,9 +197,12 @@ func sealJoint(ctx context.Context, p *jointParty, s enclave.SignedContract, dat
 	}
 	defer func() { _ = os.RemoveAll(plain) }() // of the party's own directory
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(plain, name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(plain, name), content, 0o600); err != nil {
 			return nil, fileError(err, "seal")
 		}
+	}
+	if err := openModes(plain); err != nil {
+		return nil, err
 	}
 	for _, name := range []string{jointSealedFile, jointLayerFile, jointKeyFile} {
 		if err := os.Remove(p.path(name)); err != nil && !os.IsNotExist(err) {

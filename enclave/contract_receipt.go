@@ -62,7 +62,7 @@ type receiptFile struct {
 // ReceiptBinding is what the evidence of a run's receipt key is made for. There is nobody yet to
 // make a challenge: the nonce is the contract's own digest, and what is fresh is the key.
 func ReceiptBinding(contract, measure Digest, key ed25519.PublicKey) Binding {
-	return Binding{Purpose: ForAudit, Nonce: contract[:32], Key: key, Measure: measure}
+	return Binding{Purpose: ForReceipt, Nonce: contract[:32], Key: key, Measure: measure}
 }
 
 // Check returns what contradicts itself first: kind Invalid.

@@ -20,10 +20,13 @@ const (
 	ForRelease Purpose = "release" // to a key broker: Key is the key that secrets are sealed to
 	ForChannel Purpose = "channel" // to a client: Key is the TLS session's exporter value
 	ForAudit   Purpose = "audit"   // to whoever asks, on paper: Key is empty
+	ForReceipt Purpose = "receipt" // to whoever reads a run's receipt: Key is the one that signed it
 )
 
 // Known reports whether it is one of the purposes.
-func (p Purpose) Known() bool { return p == ForRelease || p == ForChannel || p == ForAudit }
+func (p Purpose) Known() bool {
+	return p == ForRelease || p == ForChannel || p == ForAudit || p == ForReceipt
+}
 
 // EvidenceFormat is the one format of evidence.
 const EvidenceFormat = 1
