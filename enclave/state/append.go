@@ -134,10 +134,14 @@ func (v *Volume) refer(n *node, index uint64, r ref) {
 
 // unrefer takes a chunk's place in the log from it.
 func (v *Volume) unrefer(n *node, index uint64) {
-	if old, there := n.chunks[index]; there {
-		v.disk.segments[old.segment].live -= frameBytes(int(old.length))
-		delete(n.chunks, index)
+	old, there := n.chunks[index]
+	if !there {
+		return
 	}
+	if s := v.disk.segments[old.segment]; s != nil { // nil: closed
+		s.live -= frameBytes(int(old.length))
+	}
+	delete(n.chunks, index)
 }
 
 // spill appends all content that is only in memory. mu is held.

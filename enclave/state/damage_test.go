@@ -270,3 +270,40 @@ func FuzzSegment(f *testing.F) {
 		}
 	})
 }
+
+// liar is a disk that answers a sync and does nothing.
+type liar struct{ vfs.FS }
+
+type lyingFile struct{ vfs.File }
+
+func (l liar) Open(name string, mode vfs.Mode) (vfs.File, error) {
+	f, err := l.FS.Open(name, mode)
+	return lyingFile{f}, err
+}
+
+func (lyingFile) Sync() error { return nil }
+
+// TestLyingDiskIsFoundOut cuts the power under a disk that lied: the anchor knows better.
+func TestLyingDiskIsFoundOut(t *testing.T) {
+	refused := 0
+	for seed := range uint64(40) {
+		b := newBench()
+		config := b.config
+		config.Disk = liar{b.disk}
+		v, err := Open(t.Context(), config)
+		must(t, err)
+		create(t, v, "a", make([]byte, 50<<10))
+		must(t, v.Sync(t.Context()))
+		all, err := whatItHolds(v)
+		must(t, err)
+		abandon(v)
+		b.disk.Crash(seed)
+		if judge(t, b, b.disk, all, fmt.Sprint("seed ", seed)) {
+			refused++
+		}
+	}
+	t.Logf("%d of 40 crashes lost something, and were refused", refused)
+	if refused == 0 {
+		t.Error("nothing was lost: the test proves nothing")
+	}
+}

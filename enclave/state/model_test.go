@@ -122,6 +122,7 @@ type machine struct {
 	now   *twin
 	kept  *twin // what the last acknowledged commit holds
 	later *twin // what a commit that nobody acknowledged may hold; nil: none
+	held  []inode.Number
 }
 
 var modelNames = []string{"a", "b", "c", "d"}
@@ -257,6 +258,55 @@ func (m *machine) remove() {
 	}
 }
 
+// hold keeps a file open, so that it may outlive its name; drop closes one.
+func (m *machine) hold() {
+	if n, file := m.pick(inode.Regular); file != nil && m.agree("hold", m.v.Hold(n), true) {
+		m.held = append(m.held, n)
+	}
+}
+
+func (m *machine) drop() {
+	if len(m.held) == 0 {
+		return
+	}
+	n := m.held[0]
+	m.held = m.held[1:]
+	if _, err := m.v.Write(n, []byte("held"), 5); err != nil {
+		m.t.Fatalf("a held file: %v", err)
+	}
+	m.scribble(n)
+	m.v.Drop(n)
+}
+
+// scribble does to the twin what drop wrote, where the file still has a name.
+func (m *machine) scribble(n inode.Number) {
+	file := m.named(inode.Root, m.now, n)
+	if file == nil {
+		return
+	}
+	if grow := 9 - len(file.content); grow > 0 {
+		file.content = append(file.content, make([]byte, grow)...)
+	}
+	copy(file.content[5:], "held")
+}
+
+// named finds the twin of an inode.
+func (m *machine) named(at inode.Number, t *twin, n inode.Number) *twin {
+	for _, name := range slices.Sorted(maps.Keys(t.children)) {
+		a, err := m.v.Lookup(at, name)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if a.Number == n {
+			return t.children[name]
+		}
+		if found := m.named(a.Number, t.children[name], n); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
 func (m *machine) rename() {
 	from, source := m.pick(inode.Directory)
 	to, target := m.pick(inode.Directory)
@@ -324,6 +374,7 @@ func abandon(v *Volume) {
 }
 
 func (m *machine) reopen() {
+	m.held = nil
 	v, err := Open(m.t.Context(), m.config)
 	if err != nil {
 		m.t.Fatalf("open: %v", err)
@@ -378,7 +429,8 @@ func TestModel(t *testing.T) {
 			"make": step(m.make), "write": step(m.write), "write again": step(m.write),
 			"change": step(m.change), "xattr": step(m.xattr), "link": step(m.link),
 			"remove": step(m.remove), "rename": step(m.rename), "sync": step(m.sync),
-			"crash": step(m.crash), "close": step(m.close), "": step(func() { m.check(nil) }),
+			"crash": step(m.crash), "close": step(m.close), "hold": step(m.hold), "drop": step(m.drop),
+			"": step(func() { m.check(nil) }),
 		})
 	})
 }

@@ -23,7 +23,7 @@ func calls([]string) error {
 	}
 	for name, call := range map[string]func() error{
 		"append": appends, "truncate": truncates, "times": times, "owners": owners,
-		"directory": directory, "exchange": exchange, "attributes": attributes, "statfs": statfs,
+		"directory": directory, "renames": renames, "attributes": attributes, "statfs": statfs,
 		"fallocate": fallocates, "sockets and pipes": special, "sync": syncs, "errors": refusals,
 	} {
 		if err := call(); err != nil {
@@ -132,21 +132,16 @@ func directory() error {
 	return nil
 }
 
-func exchange() error {
-	if err := errors.Join(os.WriteFile("x", []byte("x"), 0o600), os.WriteFile("y", []byte("y"), 0o600)); err != nil {
+func renames() error {
+	if err := errors.Join(os.WriteFile("x", []byte("x"), 0o600), os.WriteFile("y", []byte("y"), 0o600),
+		os.WriteFile("z", []byte("z"), 0o600), os.Rename("x", "y"), holds("y", "x")); err != nil {
 		return err
 	}
-	if err := os.Rename("x", "y"); err != nil {
-		return err
+	err := unix.Renameat2(unix.AT_FDCWD, "y", unix.AT_FDCWD, "z", unix.RENAME_NOREPLACE)
+	if !errors.Is(err, syscall.EEXIST) {
+		return fmt.Errorf("over what is there: %w", err)
 	}
-	if err := holds("y", "x"); err != nil {
-		return err
-	}
-	err := unix.Renameat2(unix.AT_FDCWD, "y", unix.AT_FDCWD, "appended", unix.RENAME_NOREPLACE)
-	if !errors.Is(err, syscall.EEXIST) && !errors.Is(err, os.ErrNotExist) && err != nil {
-		return err
-	}
-	return nil
+	return errors.Join(holds("y", "x"), holds("z", "z"))
 }
 
 func attributes() error {

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 // programs are what the tests run in a sandbox.
 var programs = map[string]func(args []string) error{
 	"first": first, "second": second, "fill": fill, "speed": speed, "leave": leave,
-	"calls": calls, "beside": beside, "two": two,
+	"calls": calls, "beside": beside, "two": two, "reread": reread,
 }
 
 func inside(words []string) int {
@@ -239,6 +239,48 @@ func speed([]string) error {
 	return nil
 }
 
+// reread prints what reading costs in a sandbox that has not read it before, and what fsyncs at once
+// cost.
+func reread([]string) error {
+	f, err := os.Open("/state/speed")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, 1<<20)
+	start, total := time.Now(), 0
+	for {
+		n, err := f.Read(block)
+		total += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	read := time.Since(start)
+	const writers, each = 8, 50
+	var group sync.WaitGroup
+	failed := make(chan error, writers)
+	start = time.Now()
+	for w := range writers {
+		group.Go(func() {
+			for range each {
+				if err := synced(fmt.Sprintf("/state/writer-%d", w), block[:4096]); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	close(failed)
+	fmt.Printf("read %d MiB cold: %.0f MB/s; fsyncs of %d at once: %.0f a second\n", total>>20,
+		float64(total)/1e6/read.Seconds(), writers, writers*each/time.Since(start).Seconds())
+	return <-failed
+}
+
 // memory is an anchor in memory: the broker's part.
 type memory struct {
 	mu    sync.Mutex
@@ -272,6 +314,7 @@ type fixture struct {
 	anchor *memory
 	runs   int
 
+	overlay string
 	volumes []runtime.Volume
 	sealed  []runtime.Sealed // beside the state
 }
@@ -290,7 +333,7 @@ func newFixture(t *testing.T) *fixture {
 	content := imageOf(t, map[string][]byte{"inside": self, "dev": nil, "proc": nil, "sys": nil,
 		"tmp": nil, "state": nil})
 	f := &fixture{t: t, image: filepath.Join(dir, "root.erofs"), dir: filepath.Join(dir, "kept"),
-		digest: fmt.Sprintf("sha256:%x", sha256.Sum256(content)), anchor: &memory{}}
+		digest: fmt.Sprintf("sha256:%x", sha256.Sum256(content)), anchor: &memory{}, overlay: "none"}
 	must(t, os.WriteFile(f.image, content, 0o600))
 	f.host, err = runtime.Open(runtime.Config{Root: filepath.Join(dir, "host")})
 	must(t, err)
@@ -342,9 +385,9 @@ func (f *fixture) create(out *os.File, args ...string) (*runtime.Sandbox, error)
 	f.t.Helper()
 	f.runs++
 	spec := runtime.Spec{
-		ID:    fmt.Sprintf("state-%s-%d", strings.ToLower(f.t.Name()), f.runs),
+		ID:    fmt.Sprintf("state-%s-%d", strings.ToLower(strings.ReplaceAll(f.t.Name(), "/", "-")), f.runs),
 		Class: runtime.Sentry, Root: runtime.Root{Image: f.image, Digest: f.digest},
-		Args: append([]string{"/inside"}, args...), Cwd: "/", Overlay: "none",
+		Args: append([]string{"/inside"}, args...), Cwd: "/", Overlay: f.overlay,
 		Network: runtime.Network{Mode: "none"}, Volumes: f.volumes,
 		Sealed: append(f.sealed, runtime.Sealed{Sort: "state", Dir: f.dir, Target: "/state"}),
 	}
@@ -482,8 +525,13 @@ func openHere(t *testing.T, f *fixture) uint64 {
 }
 
 func TestCalls(t *testing.T) {
-	f := newFixture(t)
-	f.run("calls")
+	for _, overlay := range []string{"none", "memory", "disk"} {
+		t.Run(overlay, func(t *testing.T) {
+			f := newFixture(t)
+			f.overlay = overlay
+			f.run("calls")
+		})
+	}
 }
 
 // TestBesideAVolume has a directory of the host beside the state: what the host changes is seen at
@@ -520,6 +568,7 @@ func TestFull(t *testing.T) {
 func TestSpeed(t *testing.T) {
 	f := newFixture(t)
 	t.Log(f.run("speed"))
+	t.Log(f.run("reread"))
 }
 
 func TestOldCopyDoesNotStart(t *testing.T) {
