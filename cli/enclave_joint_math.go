@@ -120,28 +120,35 @@ func (f *mathFlags) run(ctx context.Context, env *Env, dir, contract string) err
 	if err := os.Mkdir(f.out, 0o700); err != nil {
 		return fileError(err, "--out")
 	}
+	r, err := f.share(ctx, env, p, s, data)
+	if err == nil {
+		err = f.write(p, r)
+	}
+	if err != nil {
+		_ = os.Remove(f.out) // where nothing was written into it
+		return err
+	}
+	return env.show(r, func(w io.Writer) error { return writeShared(w, r) })
+}
+
+// share meets the other party, counts the run, and computes.
+func (f *mathFlags) share(ctx context.Context, env *Env, p *jointParty, s enclave.SignedContract,
+	data *joint.Data) (*joint.Shared, error) {
 	conn, err := f.meet(ctx, env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = conn.Close() }() // both have what they came for, or nothing
 	session, err := joint.Secure(ctx, conn, s, p.sign)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := countRun(p, s); err != nil {
-		return err
+		return nil, err
 	}
 	show := &mathProgress{env: env}
-	r, err := joint.ByShares(ctx, session, s, data, shares.Options{Progress: show.update})
-	show.finish()
-	if err != nil {
-		return err
-	}
-	if err := f.write(p, r); err != nil {
-		return err
-	}
-	return env.show(r, func(w io.Writer) error { return writeShared(w, r) })
+	defer show.finish()
+	return joint.ByShares(ctx, session, s, data, shares.Options{Progress: show.update})
 }
 
 // countRun takes one from the contract's budget: the party's own, since no broker counts.
