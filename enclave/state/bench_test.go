@@ -1,6 +1,7 @@
 package state
 
 import (
+	"fmt"
 	"testing"
 
 	"surety/sys/inode"
@@ -63,5 +64,20 @@ func BenchmarkSync(b *testing.B) {
 			b.Fatal(err)
 		}
 		must(b, v.Sync(b.Context()))
+	}
+}
+
+// BenchmarkMake makes a file of a few bytes, in a directory that grows, and syncs every hundredth.
+func BenchmarkMake(b *testing.B) {
+	v, _ := benchVolume(b)
+	i := 0
+	for b.Loop() {
+		a, err := v.Make(inode.Root, fmt.Sprint("file-", i), inode.New{Mode: inode.Regular | 0o600})
+		must(b, err)
+		_, err = v.Write(a.Number, []byte("a few bytes"), 0)
+		must(b, err)
+		if i++; i%100 == 0 {
+			must(b, v.Sync(b.Context()))
+		}
 	}
 }
