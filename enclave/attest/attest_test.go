@@ -30,7 +30,7 @@ type bench struct {
 	evidence *enclave.Evidence
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{options: Options{SimDir: filepath.Join(t.TempDir(), "simulated"),
 		Program: "attest_test.go"}, now: wallclock.System().Now()}
@@ -54,7 +54,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // manifest returns a signed manifest that says little.
-func manifest(t *testing.T, svn uint64) ([]byte, enclave.Signed) {
+func manifest(t testing.TB, svn uint64) ([]byte, enclave.Signed) {
 	t.Helper()
 	m := &enclave.Manifest{Format: 1, Name: "scorer", Product: "credit", SVN: svn,
 		Layers: []enclave.Layer{{Name: "root", Kind: enclave.Public, Target: "/", Bytes: 4096,
@@ -411,5 +411,18 @@ func TestConfigfs(t *testing.T) {
 				t.Errorf("left open: %v", c.fs.open)
 			}
 		})
+	}
+}
+
+func BenchmarkMakeAndVerify(b *testing.B) {
+	machine := newBench(b)
+	for b.Loop() {
+		e, err := Make(b.Context(), machine.device, machine.signed, machine.bind)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := machine.verifier.Verify(e, machine.bind, machine.now); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -89,7 +89,7 @@ func openSNP(_ context.Context, o Options) (Device, error) {
 	if exists(tsmDir) {
 		return &tsmDevice{enclave.SNP, providerSNP, kernelFiles{}, o.Entropy}, nil
 	}
-	return sev.Open(sev.DevicePath)
+	return sev.Open()
 }
 
 func detectTDX(Options) (bool, string) {

@@ -261,3 +261,12 @@ func FuzzOpenToken(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkToken(b *testing.B) {
+	_, id := testIssuer()
+	for b.Loop() {
+		if _, err := OpenToken(issue(b, someClaims(enclave.Sim), enclave.Decision{}), id, tokenAt); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -16,15 +16,15 @@ const DevicePath = "/dev/sev-guest"
 // Device is the processor's security module, by the older of the kernel's two ways: requests to
 // /dev/sev-guest. The newer one, configfs, is the same for all processors and stands in attest.
 type Device struct {
-	mu     sync.Mutex // guards device: a guest has one sequence of messages
-	device *client.LinuxDevice
+	mu       sync.Mutex // a guest has one sequence of messages
+	provider client.LinuxIoctlQuoteProvider
 }
 
-// Open opens the device at the path; kind Unavailable where there is none.
-func Open(path string) (*Device, error) {
-	d := &Device{device: &client.LinuxDevice{}}
-	if err := d.device.Open(path); err != nil {
-		return nil, errs.As(errs.Unavailable, err, "sev.open")
+// Open looks for the device; kind Unavailable where there is none that this user may use.
+func Open() (*Device, error) {
+	d := &Device{}
+	if !d.provider.IsSupported() {
+		return nil, errs.New(errs.Unavailable, "sev.open: no %s that this user may use", DevicePath)
 	}
 	return d, nil
 }
@@ -35,12 +35,8 @@ func (d *Device) TEE() enclave.TEE { return enclave.SNP }
 // Describe says what it is.
 func (d *Device) Describe() string { return "AMD SEV-SNP by " + DevicePath }
 
-// Close lets go of the device.
-func (d *Device) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return errs.As(errs.Internal, d.device.Close(), "sev.close")
-}
+// Close lets go of nothing: the device is opened for each request.
+func (d *Device) Close() error { return nil }
 
 // Report asks the security module for a report of the most privileged level, and the host for the
 // certificates that it keeps. Some hosts keep none: then a verifier needs the chip's certificate as
@@ -51,12 +47,12 @@ func (d *Device) Report(ctx context.Context, data [64]byte) (report, support []b
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	report, support, err = client.GetRawExtendedReportAtVmpl(d.device, data, 0)
+	raw, err := d.provider.GetRawQuoteAtLevel(data, 0)
 	if err != nil {
 		return nil, nil, errs.As(errs.Unavailable, err, "sev.report")
 	}
-	if len(report) > ReportBytes {
-		report = report[:ReportBytes]
+	if len(raw) < ReportBytes {
+		return nil, nil, errs.New(errs.Unavailable, "sev.report: %d bytes, want %d", len(raw), ReportBytes)
 	}
-	return report, support, nil
+	return raw[:ReportBytes], raw[ReportBytes:], nil
 }

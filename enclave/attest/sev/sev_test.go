@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -113,7 +114,8 @@ func TestReportsThatAreRefused(t *testing.T) {
 		{"too long", append(bytes.Clone(report), 0), support, recordedAt, "a report of 1185 bytes"},
 		{"asked for by the host", edit(0x30, 1), support, recordedAt, "privilege level 1"},
 		{"may be moved", edit(0x0A, report[0x0A]|4), support, recordedAt, "migration agent"},
-		{"no table", report, nil, recordedAt, "0 bytes end within entry 0"},
+		{"no table", report, nil, recordedAt, "certificate of the VCEK"},
+		{"half an entry", report, make([]byte, 23), recordedAt, "23 bytes end within entry 0"},
 		{"an empty table", report, formatTable(), recordedAt, "certificate of the VCEK"},
 		{"another's certificate", report, formatTable(named{abi.VcekGUID, ask}), recordedAt,
 			"VCEK certificate"},
@@ -152,7 +154,7 @@ func TestCertificateFromCollateral(t *testing.T) {
 	url := "https://kdsintf.amd.com/vcek/v1/Milan/" + hex.EncodeToString(report[0x1A0:0x1E0]) +
 		"?blSPL=2&teeSPL=0&snpSPL=5&ucodeSPL=68"
 	collateral := map[string][]byte{url: testdata.VcekBytes}
-	if _, err := Verify(report, formatTable(), vendor(t), collateral, recordedAt); err != nil {
+	if _, err := Verify(report, nil, vendor(t), collateral, recordedAt); err != nil {
 		t.Error(err)
 	}
 }
@@ -192,6 +194,16 @@ func TestVendorRoots(t *testing.T) {
 	}
 	if err := (&x509.Certificate{}).CheckSignatureFrom(vendor(t)[0].root); err == nil {
 		t.Error("a root vouches for nothing")
+	}
+}
+
+func TestNoDevice(t *testing.T) {
+	if _, err := os.Stat(DevicePath); err == nil {
+		t.Log("this machine has one")
+		return
+	}
+	if _, err := Open(); !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), DevicePath) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -249,4 +261,14 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("kind %s: %v", errs.KindOf(err), err)
 		}
 	})
+}
+
+func BenchmarkVerifyRecorded(b *testing.B) {
+	report, support := recorded()
+	anchors := vendor(b)
+	for b.Loop() {
+		if _, err := Verify(report, support, anchors, nil, recordedAt); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -121,7 +121,7 @@ func TestSimulationsAreRefused(t *testing.T) {
 func TestEveryBitOfASimulatedReportCounts(t *testing.T) {
 	s := simulate(t)
 	good := bytes.Clone(s.report)
-	for bit := 0; bit < len(good)*8; bit += 3 {
+	for bit := 0; bit < len(good)*8; bit += 11 {
 		s.report = bytes.Clone(good)
 		s.report[bit/8] ^= 1 << (bit % 8)
 		if _, err := s.verify(timeOf(simulatedAt), s.anchor); !errs.Is(err, errs.Forbidden) {

@@ -27,6 +27,9 @@ const entryBytes = abi.CertTableEntrySize
 // outside.
 func parseTable(data []byte) (table, error) {
 	t := table{}
+	if len(data) == 0 {
+		return t, nil // the host keeps no certificates
+	}
 	for at := 0; ; at += entryBytes {
 		if len(data)-at < entryBytes {
 			return nil, errs.New(errs.Forbidden, "sev.table: %d bytes end within entry %d", len(data),

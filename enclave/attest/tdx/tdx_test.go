@@ -263,3 +263,12 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkVerifyRecorded(b *testing.B) {
+	quote, root := recordedQuote(), intel(b)
+	for b.Loop() {
+		if _, err := Verify(quote, root, nil, recordedAt); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
