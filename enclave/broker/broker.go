@@ -130,7 +130,8 @@ func Open(ctx context.Context, c Config, d Deps) (*Broker, error) {
 }
 
 // recover loads the keys, and gives every lease time to be renewed, unless guests open the store
-// themselves: its holder could not while the broker was away. A store that has no seal of its keys yet is new, or was never finished.
+// themselves: its holder could not while the broker was away. A store that has no seal of its keys
+// yet is new, or was never finished.
 func (b *Broker) recover(ctx context.Context, c Config, exists bool) error {
 	if exists {
 		var sealed int

@@ -790,3 +790,22 @@ func TestCollateralExpires(t *testing.T) {
 	w.clock.Advance(31 * clock.Day)
 	refused(t, release(), errs.Forbidden, "")
 }
+
+// TestSessionAsksSoOften goes on beyond what one session may ask: its guest attests anew.
+func TestSessionAsksSoOften(t *testing.T) {
+	w := newWorld(t)
+	s := w.attest(newBuild(t, w.machine, signerKey, nil))
+	first := s.Token()
+	for range 1024 {
+		_, err := s.Release(context.Background(), "bank/Bad name/x")
+		refused(t, err, errs.Invalid, "type is")
+	}
+	if s.Token() != first {
+		t.Error("the session attested anew too early")
+	}
+	_, err := s.Release(context.Background(), "bank/Bad name/x")
+	refused(t, err, errs.Invalid, "type is")
+	if s.Token() == first {
+		t.Error("the session was not ended")
+	}
+}

@@ -106,8 +106,9 @@ func (t *table) admit(s *session, token string, now clock.Instant) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(now)
-	if len(t.admitted) >= maxSessions {
-		return errs.New(errs.Busy, "%d sessions are open, the limit", maxSessions)
+	if len(t.ageing) >= maxSessions { // those that ended early count until they would have expired
+		return errs.New(errs.Busy, "%d sessions were admitted within %d min, the limit", maxSessions,
+			sessionLife/clock.Minute)
 	}
 	if t.bytes+s.size > maxSessionBytes {
 		return errs.New(errs.Busy, "open sessions have manifests of %d bytes, the limit is %d", t.bytes,
@@ -121,7 +122,7 @@ func (t *table) admit(s *session, token string, now clock.Instant) error {
 }
 
 // find returns the session of a cookie or of a token, and counts the request. Kind Unauthorized
-// where there is none, Busy where it has asked too often.
+// where there is none, or where it has asked as often as a session may: its guest attests anew.
 func (t *table) find(cookie, token string, now clock.Instant) (*session, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -131,14 +132,23 @@ func (t *table) find(cookie, token string, now clock.Instant) (*session, error) 
 		s = t.bearers[sha256.Sum256([]byte(token))]
 	}
 	if s == nil {
-		return nil, errs.New(errs.Unauthorized, "no session: attest first; one lasts %d min and not beyond "+
-			"the broker's restart", sessionLife/clock.Minute)
+		return nil, errs.New(errs.Unauthorized, "no session: attest first; one lasts %d min or %d requests, "+
+			"and not beyond the broker's restart", sessionLife/clock.Minute, maxRequests)
 	}
-	if s.asked++; s.asked > maxRequests {
-		return nil, errs.New(errs.Busy, "the session has asked %d times, the limit: attest again",
-			maxRequests)
+	if s.asked++; s.asked == maxRequests {
+		t.end(s)
 	}
 	return s, nil
+}
+
+// end forgets an admitted session; t.mu is held. It stays in ageing until it would have expired.
+func (t *table) end(s *session) {
+	if t.admitted[s.id] != s {
+		return
+	}
+	delete(t.admitted, s.id)
+	delete(t.bearers, s.bearer)
+	t.bytes -= s.size
 }
 
 // expire forgets what is over; t.mu is held. Each session is looked at once.
@@ -151,9 +161,7 @@ func (t *table) expire(now clock.Instant) {
 		t.waiting = t.waiting[1:]
 	}
 	for len(t.ageing) > 0 && t.ageing[0].expires <= now {
-		delete(t.admitted, t.ageing[0].id)
-		delete(t.bearers, t.ageing[0].bearer)
-		t.bytes -= t.ageing[0].size
+		t.end(t.ageing[0])
 		t.ageing[0] = nil
 		t.ageing = t.ageing[1:]
 	}

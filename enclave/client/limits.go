@@ -13,6 +13,9 @@ const (
 	// MaxResource bounds REPOSITORY/TYPE/TAG, in bytes: three names of 64.
 	MaxResource = 3*64 + 2
 
+	// maxReleases bounds what a session remembers of its releases: it is shown to people.
+	maxReleases = 1024
+
 	// attempts bounds how often a request is made that found nobody, and pauseFirst is the pause after
 	// the first; it is four times as long after each further one. A broker that restarts is back by
 	// then.

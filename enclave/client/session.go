@@ -41,7 +41,7 @@ type Released struct {
 	Record   string `json:"record"` // id of the broker's record
 }
 
-// Releases lists what this session was given.
+// Releases lists what this session was given: the newest 1024, the oldest first.
 func (s *Session) Releases() []Released {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,8 +66,11 @@ func (s *Session) Release(ctx context.Context, resource string) ([]byte, error) 
 		return nil, errs.Wrap(err, "client.release: %s", resource)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.released) == maxReleases {
+		s.released = slices.Delete(s.released, 0, 1)
+	}
 	s.released = append(s.released, Released{Resource: resource, Record: record})
-	s.mu.Unlock()
 	return secret, nil
 }
 
