@@ -167,8 +167,8 @@ func TestJointReceiptOfAStranger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	receipt := &enclave.Receipt{Format: 1, Run: "1", At: s.Contract.Expires - 1, Contract: s.Digest, Guarantee: enclave.Math,
-		Rows: 200, Inputs: []enclave.ReceiptInput{{Party: "bank", Rows: 200}, {Party: "shop", Rows: 200}}}
+	receipt := &enclave.Receipt{Format: 1, Run: "1", At: s.Contract.Expires - 1, Contract: s.Digest,
+		Guarantee: enclave.Math, Rows: 200, Inputs: []enclave.ReceiptInput{{Party: "bank", Rows: 200}, {Party: "shop", Rows: 200}}}
 	for _, o := range s.Contract.Outputs {
 		receipt.Outputs = append(receipt.Outputs, enclave.ReceiptOutput{To: o.To, What: o.What, Rows: 1})
 	}
@@ -202,7 +202,8 @@ func TestJointMathUsage(t *testing.T) {
 		}
 	}
 	out := joint1(t, "math --bench --rows 400 --judged 100 --columns 2")
-	if out.status != 0 || !strings.Contains(out.stdout, "guarantee    math") || !strings.Contains(out.stdout, "MB, both ways") {
+	if out.status != 0 || !strings.Contains(out.stdout, "guarantee    math") ||
+		!strings.Contains(out.stdout, "MB, both ways") {
 		t.Errorf("%+v", out)
 	}
 }

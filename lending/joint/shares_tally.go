@@ -51,7 +51,8 @@ func (t Tally) Take(s enclave.SignedContract, now clock.Instant) error {
 	}
 	b := s.Contract.Budget
 	if ever >= b.Runs {
-		return errs.New(errs.Refused, "joint.budget: %d runs of %d were made under this contract", ever, b.Runs)
+		return errs.New(errs.Refused, "joint.budget: %d runs of %d were made under this contract", ever,
+			b.Runs)
 	}
 	if b.Daily > 0 && daily >= b.Daily {
 		return errs.New(errs.Refused, "joint.budget: %d runs of %d were made today", daily, b.Daily)

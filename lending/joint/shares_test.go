@@ -429,7 +429,8 @@ func TestTally(t *testing.T) {
 		want string
 	}{{now, ""}, {now, ""}, {now, "2 runs of 2 were made today"}, {tomorrow, ""}, {tomorrow, "3 runs of 3"}} {
 		err := tally.Take(s, row.at)
-		if (err == nil) != (row.want == "") || err != nil && (!errs.Is(err, errs.Refused) || !strings.Contains(err.Error(), row.want)) {
+		if (err == nil) != (row.want == "") || err != nil &&
+			(!errs.Is(err, errs.Refused) || !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("at %d: %v, want %q", row.at, err, row.want)
 		}
 	}
