@@ -48,7 +48,7 @@ func trusteeEvidence(tee string, primary json.RawMessage) (*enclave.Evidence, er
 	switch tee {
 	case string(enclave.TDX):
 		e.Report, err = tdxQuote(primary)
-	case string(enclave.SNP):
+	case string(enclave.SNP), string(enclave.Sim): // a simulation's report has the form of SNP's
 		e.Report, e.Support, err = snpReport(primary)
 	case sampleTEE:
 		return nil, errs.New(errs.Forbidden, "evidence of kind %q is signed by nobody", tee)
@@ -82,12 +82,12 @@ func tdxQuote(primary json.RawMessage) ([]byte, error) {
 }
 
 // snpCertificates are the kinds of certificates that count, by their names there and the GUIDs of
-// the table that processors give (AMD 56421, section 4.1.8.1).
+// the table that processors give (AMD 56421, section 4.1.8.1), their bytes in the order of the text.
 var snpCertificates = [...]struct{ name, guid string }{
-	{"VCEK", "\x8d\x75\xda\x63\x64\xe6\x64\x45\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd"},
-	{"VLEK", "\xc2\x4b\x07\xa8\x5a\xa2\x3e\x48\xaa\xe6\x39\xc0\x45\xa0\xb8\xa1"},
-	{"ASK", "\x79\xb3\xb7\x4a\xac\xbb\xe4\x4f\xa0\x2f\x05\xae\xf3\x27\xc7\x82"},
-	{"ARK", "\xa4\x06\xb4\xc0\x03\xa8\x52\x49\x97\x43\x3f\xb6\x01\x4c\xd0\xae"},
+	{"VCEK", "\x63\xda\x75\x8d\xe6\x64\x45\x64\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd"},
+	{"VLEK", "\xa8\x07\x4b\xc2\xa2\x5a\x48\x3e\xaa\xe6\x39\xc0\x45\xa0\xb8\xa1"},
+	{"ASK", "\x4a\xb7\xb3\x79\xbb\xac\x4f\xe4\xa0\x2f\x05\xae\xf3\x27\xc7\x82"},
+	{"ARK", "\xc0\xb4\x06\xa4\xa8\x03\x49\x52\x97\x43\x3f\xb6\x01\x4c\xd0\xae"},
 }
 
 // snpReport reads {"attestation_report": ..., "cert_chain": [{"cert_type": ..., "data": ...}]}, the

@@ -148,7 +148,7 @@ func TestTrusteeEvidence(t *testing.T) {
 	}
 	for _, row := range []struct{ tee, form, says string }{
 		{"sample", `{"svn":"1","report_data":""}`, "signed by nobody"},
-		{"sim", `{}`, "is not known"},
+		{"tpm", `{}`, "is not known"},
 		{"tdx", `{"quote":""}`, "quote is empty"},
 		{"snp", `{"attestation_report":""}`, "attestation_report is empty"},
 		{"snp", `{"attestation_report":{"version":2}}`, "in base64 or as a list of numbers"},
