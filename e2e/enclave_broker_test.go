@@ -3,14 +3,18 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http/httptest"
+	"net"
+	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"surety/base/clock"
@@ -22,12 +26,27 @@ import (
 	"surety/sys/wallclock"
 )
 
-// owner is somebody who has data, with a broker that keeps the key to it.
+// owner is somebody who has data, with a broker of its own, in a process of its own, that keeps the
+// key to it. It is managed by the socket that only the directory's owner can open.
 type owner struct {
-	*broker.Broker
-	t   *testing.T
-	url string
-	sim enclave.KeyID // root of the simulation on the machine that its enclaves run on
+	*broker.Remote
+	t       *testing.T
+	k       *keep
+	dir     string
+	key     enclave.KeyID // of the broker
+	sim     enclave.KeyID // root of the simulation on the machine that its enclaves run on
+	process *exec.Cmd
+	log     bytes.Buffer
+
+	mu  sync.Mutex
+	url string // another one after each start
+}
+
+// address is where it listens now.
+func (o *owner) address() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.url
 }
 
 // ownerTenant is the owner's tenant, and ownerPattern what its policies are for.
@@ -36,7 +55,7 @@ const (
 	ownerPattern = "layer-key/*"
 )
 
-// newOwner opens a broker that takes evidence of a keep's machine, as far as its policies do.
+// newOwner starts a broker that takes evidence of a keep's machine, as far as its policies do.
 func newOwner(t *testing.T, k *keep) *owner {
 	t.Helper()
 	root, err := attest.SimRoot(attest.Options{SimDir: filepath.Join(k.root, "simulated")})
@@ -47,30 +66,57 @@ func newOwner(t *testing.T, k *keep) *owner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := attest.NewVerifier(attest.Roots{Sim: [][]byte{root}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Open(context.Background(), broker.Config{Dir: filepath.Join(k.dir, "owner"),
-		Name: "owner"}, broker.Deps{Verifier: verifier, Clock: wallclock.System(),
-		Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(b.Handler())
+	o := &owner{t: t, k: k, dir: filepath.Join(k.dir, "owner"), sim: sim}
+	o.start()
 	t.Cleanup(func() {
-		s.Close()
-		if err := b.Close(); err != nil {
-			t.Error(err)
+		o.kill()
+		if t.Failed() {
+			t.Logf("the broker said: %.4000s", &o.log)
 		}
 	})
-	return &owner{b, t, s.URL, sim}
+	socket := filepath.Join(o.dir, "admin.sock")
+	o.Remote = &broker.Remote{URL: "http://owner", HTTP: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}}
+	return o
+}
+
+// start starts the broker's process and waits until it listens.
+func (o *owner) start() {
+	o.t.Helper()
+	o.process = o.k.command(context.Background(), "broker", "run", "--dir", o.dir, "-o", "json",
+		"--sim-root", filepath.Join(o.k.root, "simulated", "root.pem"))
+	out, err := o.process.StdoutPipe()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.process.Stderr = &o.log
+	if err := o.process.Start(); err != nil {
+		o.t.Fatal(err)
+	}
+	var said struct {
+		URL string
+		Key enclave.KeyID
+	}
+	if err := json.NewDecoder(out).Decode(&said); err != nil {
+		o.t.Fatalf("the broker's first line: %v", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.url, o.key = said.URL, said.Key
+}
+
+// kill ends the broker as a power cut does.
+func (o *owner) kill() {
+	o.process.Process.Kill()
+	o.process.Wait()
 }
 
 // entrusted is a design whose secret's key the owner keeps.
 func (o *owner) entrusted(d design) design {
 	d.layers = strings.ReplaceAll(d.layers, "target:", "key: owner/"+ownerTenant+"/layer-key/word, target:")
-	d.more += fmt.Sprintf("\nbrokers: [{name: owner, key: %s}]\n", o.Key())
+	d.more += fmt.Sprintf("\nbrokers: [{name: owner, key: %s}]\n", o.key)
 	return d
 }
 
@@ -130,7 +176,7 @@ func besiege(t *testing.T, more string) *besieged {
 	word, says := secretWord(t)
 	d := oneSecret("besieged", word)
 	d.more = more
-	b := &besieged{k, o, meddle(t, o.url), k.project(o.entrusted(d)), says}
+	b := &besieged{k, o, meddle(t, o), k.project(o.entrusted(d)), says}
 	o.keeps(b.project)
 	o.allows(o.policy(b.project))
 	return b
@@ -438,6 +484,6 @@ func TestEnclaveBetween(t *testing.T) {
 		stranger := newOwner(t, k)
 		stranger.keeps(b.project)
 		stranger.allows(b.owner.policy(b.project))
-		b.refused(nil, "run", "--broker", "owner="+stranger.url, b.project)
+		b.refused(nil, "run", "--broker", "owner="+stranger.address(), b.project)
 	})
 }

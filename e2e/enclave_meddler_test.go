@@ -34,7 +34,7 @@ type meddler struct {
 	passed map[string]int                        // requests, by path
 }
 
-func meddle(t *testing.T, broker string) *meddler {
+func meddle(t *testing.T, o *owner) *meddler {
 	t.Helper()
 	m := &meddler{passed: map[string]int{}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,7 +49,7 @@ func meddle(t *testing.T, broker string) *meddler {
 		if ask != nil {
 			body = ask(r.URL.Path, body)
 		}
-		on, err := http.NewRequestWithContext(r.Context(), r.Method, broker+r.URL.RequestURI(),
+		on, err := http.NewRequestWithContext(r.Context(), r.Method, o.address()+r.URL.RequestURI(),
 			bytes.NewReader(body))
 		if err != nil {
 			t.Errorf("meddler: %v", err)
