@@ -31,8 +31,8 @@ func (p Purpose) Known() bool {
 // EvidenceFormat is the one format of evidence.
 const EvidenceFormat = 1
 
-// Evidence is what a machine sends: a report by its hardware, and what the report's hash stands for.
-// Its encoding is deterministic CBOR.
+// Evidence is what a machine sends: a report by its hardware, and what the report's hash stands
+// for. Its encoding is deterministic CBOR.
 type Evidence struct {
 	Format  uint64  `cbor:"format"` // 1
 	TEE     TEE     `cbor:"tee"`
