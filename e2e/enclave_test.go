@@ -339,6 +339,24 @@ func TestEnclaveKilled(t *testing.T) {
 	k.noneLeft()
 }
 
+// TestEnclaveDebug has a debug build say so, and let its operator look inside.
+func TestEnclaveDebug(t *testing.T) {
+	t.Parallel()
+	k := newKeep(t)
+	dir := k.tellers("open", "command: [/bin/teller, serve]\nnetwork: stack\ndebug: true\n")
+	if r := k.surety("start", dir); r.code != 0 || !strings.Contains(r.errors, "DEBUG: open is a debug build") {
+		t.Fatalf("start: %+v", r)
+	}
+	if out := k.must("exec", "open", "--", "/bin/teller", "read", "/words/word"); out != tellerWord {
+		t.Errorf("exec: %q", out)
+	}
+	if out := k.must("list"); !strings.Contains(out, "open") {
+		t.Errorf("list: %s", out)
+	}
+	k.must("stop", "open")
+	k.noneLeft()
+}
+
 // TestEnclaveStart times starts of a built enclave, from the command to its end.
 func TestEnclaveStart(t *testing.T) {
 	k := newKeep(t)

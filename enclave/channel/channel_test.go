@@ -344,6 +344,34 @@ func TestSessionsRefused(t *testing.T) {
 	}
 }
 
+// elsewhere is an attester whose evidence is for something else.
+type elsewhere struct {
+	*bench
+	change func(*enclave.Binding)
+}
+
+func (e elsewhere) Evidence(ctx context.Context, b enclave.Binding) (*enclave.Evidence, error) {
+	e.change(&b)
+	return e.bench.Evidence(ctx, b)
+}
+
+// TestEvidenceForElse has the very machine and program make evidence that is not for this session.
+func TestEvidenceForElse(t *testing.T) {
+	b := newBench(t)
+	for name, change := range map[string]func(*enclave.Binding){
+		"a key broker":      func(b *enclave.Binding) { b.Purpose = enclave.ForRelease },
+		"an audit":          func(b *enclave.Binding) { b.Purpose, b.Key = enclave.ForAudit, nil },
+		"another challenge": func(b *enclave.Binding) { b.Nonce = make([]byte, 32) },
+		"another session":   func(b *enclave.Binding) { b.Key = make([]byte, 32) },
+	} {
+		addr := b.serve(elsewhere{b, change})
+		if conn, _, err := channel.Dial(t.Context(), addr, b.verifier, b.policy); conn != nil ||
+			!errs.Is(err, errs.Forbidden) {
+			t.Errorf("evidence for %s: %v, %v", name, conn, err)
+		}
+	}
+}
+
 // silent is an attester that cannot.
 type silent struct{}
 

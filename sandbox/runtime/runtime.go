@@ -17,6 +17,8 @@
 //   - The program's first instruction runs after the birth record is in the trail.
 //   - A sandbox whose trail cannot be written is killed.
 //   - Removing a sandbox never removes its trail.
+//   - A layer that a caller brings as memory is in no file: not by us, a snapshot or a core dump.
+//   - Into a closed sandbox its supervisor lets nobody look, whoever asks.
 //
 // # Concurrency
 //
