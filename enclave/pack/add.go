@@ -47,7 +47,8 @@ type Added struct {
 //
 // With Secret everything goes into that layer, as it is and without libraries; the project's file gets
 // the layer where it has none of the name. Kinds: NotFound for a path or library that is not there,
-// Exists where the project has something else in the way, Invalid, NoSpace.
+// Exists where the project has something else in the way, Locked where another command is changing
+// it, Invalid, NoSpace. After an error some of the files are there.
 func (p *Project) Add(ctx context.Context, o AddOrder) (Added, error) {
 	if o.sys == "" {
 		o.sys = "/"
@@ -55,6 +56,11 @@ func (p *Project) Add(ctx context.Context, o AddOrder) (Added, error) {
 	if err := o.check(); err != nil {
 		return Added{}, err
 	}
+	held, err := p.hold()
+	if err != nil {
+		return Added{}, err
+	}
+	defer held.Close() // the lock goes with it
 	if o.Secret != "" {
 		return p.addSecret(o)
 	}

@@ -1,14 +1,23 @@
 package pack
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"debug/elf"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"surety/base/errs"
 	"surety/sys/entropy"
@@ -314,5 +323,45 @@ func TestAddedProgramsFindTheirLibraries(t *testing.T) {
 	out, err := run.CombinedOutput()
 	if err != nil || string(out) != "inside\n" {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestAddLaysOutLayers of an OCI image, and takes its command.
+func TestAddLaysOutLayers(t *testing.T) {
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		var to bytes.Buffer
+		w := tar.NewWriter(&to)
+		for name, content := range map[string]string{"srv/app": "#!/bin/sh\n"} {
+			must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}))
+			_, err := io.WriteString(w, content)
+			must(t, err)
+		}
+		must(t, w.WriteHeader(&tar.Header{Name: "dev/null", Mode: 0o666, Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}))
+		return io.NopCloser(&to), w.Close()
+	})
+	must(t, err)
+	made, err := mutate.AppendLayers(empty.Image, layer)
+	must(t, err)
+	made, err = mutate.Config(made, v1.Config{Entrypoint: []string{"/srv/app"}, Cmd: []string{"-x"}, User: "1000",
+		Env: []string{"A=b"}, WorkingDir: "/srv"})
+	must(t, err)
+	config, err := made.ConfigFile()
+	must(t, err)
+	config.OS, config.Architecture = "linux", "amd64"
+	made, err = mutate.ConfigFile(made, config)
+	must(t, err)
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: made})
+	from := filepath.Join(t.TempDir(), "layout")
+	_, err = layout.Write(from, index)
+	must(t, err)
+	p := project(t)
+	a, err := p.Add(context.Background(), AddOrder{From: from})
+	must(t, err)
+	if got := inside(t, p); !slices.Equal(got, []string{"/srv/app"}) || strings.Join(p.Command, " ") != "/srv/app -x" {
+		t.Errorf("there is %q, and it runs %q", got, p.Command)
+	}
+	if notes := strings.Join(a.Notes, "\n"); !strings.Contains(notes, "1 device") || !strings.Contains(notes, `["A=b"]`) ||
+		!strings.Contains(notes, "cwd: /srv") || !strings.Contains(notes, "user 1000") {
+		t.Errorf("it says\n%s", notes)
 	}
 }

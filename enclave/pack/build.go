@@ -153,7 +153,13 @@ func (w *work) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(made.Verify(ctx), made.Close())
+	keys := map[string]layer.Key{}
+	for _, part := range w.parts {
+		if part.Kind == enclave.Secret && part.Sealed == nil {
+			keys[part.Name] = part.Key
+		}
+	}
+	return errors.Join(made.VerifyWith(ctx, keys), made.Close())
 }
 
 // source is the image of a part, not yet written.

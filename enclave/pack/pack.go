@@ -33,8 +33,8 @@
 //
 // # Concurrency
 //
-// A Bundle may be used by many goroutines until it is closed. Projects are files of one user: two
-// commands at a time are not kept apart.
+// A Bundle may be used by many goroutines until it is closed. A project is changed by one command at a
+// time, in one or several processes: the second is refused.
 //
 // # Sources
 //

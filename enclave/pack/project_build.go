@@ -23,6 +23,11 @@ type BuildOrder struct {
 // are not there yet are made in keys/. Secret layers that have not changed since the last build keep
 // their ids and so their measurement.
 func (p *Project) Build(ctx context.Context, o BuildOrder) (*Bundle, error) {
+	held, err := p.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close() // the lock goes with it
 	m, err := p.Manifest()
 	if err != nil {
 		return nil, err
@@ -45,7 +50,7 @@ func (p *Project) Build(ctx context.Context, o BuildOrder) (*Bundle, error) {
 		defer old.Close() // a directory: nothing to let go of
 		b.Reuse = old
 	}
-	fresh, err := os.MkdirTemp(p.Dir, ".build-")
+	fresh, err := os.MkdirTemp(p.Dir, tmpPrefix)
 	if err != nil {
 		return nil, fileError(err, "pack.build")
 	}

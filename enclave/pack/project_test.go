@@ -212,6 +212,49 @@ func TestProjectIsBuiltAgain(t *testing.T) {
 	}
 }
 
+// TestProjectsAreChangedByOne refuses a second command, and clears up after one that was killed.
+func TestProjectsAreChangedByOne(t *testing.T) {
+	ctx := context.Background()
+	p := project(t)
+	plant(t, p.Dir, map[string]string{projectName: "name: credit\ncommand: [/bin/score]\n", "x": "x"})
+	p, err := LoadProject(p.Dir)
+	must(t, err)
+	held, err := p.hold()
+	must(t, err)
+	_, err1 := p.Build(ctx, BuildOrder{})
+	_, err2 := p.Add(ctx, AddOrder{Paths: []string{filepath.Join(p.Dir, "x")}})
+	if !errs.Is(err1, errs.Locked) || !errs.Is(err2, errs.Locked) {
+		t.Errorf("while another is at it: %v; %v", err1, err2)
+	}
+	must(t, held.Close())
+	b, err := p.Build(ctx, BuildOrder{})
+	must(t, err)
+	measure := b.Signed().Measure
+	for name, killed := range map[string]func(dir string){
+		"while it wrote":  func(dir string) { plant(t, dir, map[string]string{"new/.building-1/layers/root.erofs": "x"}) },
+		"before it swaps": func(dir string) { must(t, os.CopyFS(dir+"/new", os.DirFS(p.BundlePath()))) },
+		"while it swaps": func(dir string) {
+			must(t, os.CopyFS(dir+"/new", os.DirFS(p.BundlePath())))
+			must(t, os.Rename(p.BundlePath(), dir+"/old"))
+		},
+		"when it had swapped": func(dir string) { must(t, os.CopyFS(dir+"/old", os.DirFS(p.BundlePath()))) },
+	} {
+		dir := filepath.Join(p.Dir, tmpPrefix+"123")
+		must(t, os.Mkdir(dir, 0o700))
+		killed(dir)
+		held, err := p.hold()
+		must(t, err)
+		must(t, held.Close())
+		again, err := Open(p.BundlePath())
+		if err != nil || again.Signed().Measure != measure {
+			t.Errorf("killed %s: %v", name, err)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("killed %s: it left its directory: %v", name, err)
+		}
+	}
+}
+
 // TestProjectBuildRefuses what cannot be built, and keeps the bundle that is there.
 func TestProjectBuildRefuses(t *testing.T) {
 	const head = "name: credit\ncommand: [/bin/score]\n"
