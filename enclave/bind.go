@@ -32,8 +32,8 @@ func (b Binding) ReportData() (data [64]byte, err error) {
 func (b Binding) check() error {
 	switch {
 	case !b.Purpose.Known():
-		return errs.New(errs.Invalid, "enclave.binding: purpose %.40q is none of release, channel, audit, receipt",
-			string(b.Purpose))
+		return errs.New(errs.Invalid, "enclave.binding: purpose %.40q is none of release, channel, "+
+			"audit, receipt", string(b.Purpose))
 	case len(b.Nonce) < MinNonce:
 		return errs.New(errs.Invalid, "enclave.binding: a nonce of %d bytes; at least %d",
 			len(b.Nonce), MinNonce)

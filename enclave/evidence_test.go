@@ -27,7 +27,7 @@ func TestEvidenceHasOneEncoding(t *testing.T) {
 			TEE:     rapid.SampledFrom([]TEE{Sim, SNP, TDX, TPM}).Draw(t, "tee"),
 			Report:  rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "report"),
 			Support: some.Draw(t, "support"), Signed: some.Draw(t, "signed"),
-			Purpose: rapid.SampledFrom([]Purpose{ForRelease, ForChannel, ForAudit}).Draw(t, "purpose")}
+			Purpose: rapid.SampledFrom([]Purpose{ForRelease, ForChannel, ForAudit, ForReceipt}).Draw(t, "purpose")}
 		data, err := e.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -140,6 +140,7 @@ func TestReportDataBindsEveryField(t *testing.T) {
 	}
 	add("the binding", func(*Binding) {})
 	add("another purpose", func(b *Binding) { b.Purpose = ForChannel })
+	add("a third purpose", func(b *Binding) { b.Purpose = ForReceipt })
 	add("another nonce", func(b *Binding) { b.Nonce[0] = 9 })
 	add("another key", func(b *Binding) { b.Key = []byte("kez") })
 	add("another measurement", func(b *Binding) { b.Measure[47] = 1 })
