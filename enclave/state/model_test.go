@@ -367,6 +367,22 @@ func (m *machine) crash() {
 	m.reopen()
 }
 
+// crashOpening cuts the power between two syncs, and again while the state is opened, perhaps by a newer
+// version.
+func (m *machine) crashOpening() {
+	abandon(m.v)
+	m.disk.Crash(rapid.Uint64().Draw(m.t, "seed"))
+	if newest := m.config.Keys[0].SVN; newest < 12 && rapid.Bool().Draw(m.t, "newer version") {
+		m.config.Keys = keysUpTo(newest + 1)
+	}
+	m.disk.SetFault(vfs.PowerOffAt(int64(rapid.IntRange(0, 12).Draw(m.t, "after")), nil))
+	if v, err := Open(m.t.Context(), m.config); err == nil {
+		abandon(v)
+	}
+	m.disk.Crash(rapid.Uint64().Draw(m.t, "seed again"))
+	m.reopen()
+}
+
 // abandon ends a volume's goroutine as the end of its process does, and nothing else.
 func abandon(v *Volume) {
 	close(v.stop)
@@ -430,7 +446,8 @@ func TestModel(t *testing.T) {
 			"change": step(m.change), "xattr": step(m.xattr), "link": step(m.link),
 			"remove": step(m.remove), "rename": step(m.rename), "sync": step(m.sync),
 			"crash": step(m.crash), "close": step(m.close), "hold": step(m.hold), "drop": step(m.drop),
-			"": step(func() { m.check(nil) }),
+			"crash while opening": step(m.crashOpening),
+			"":                    step(func() { m.check(nil) }),
 		})
 	})
 }
