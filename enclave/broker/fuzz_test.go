@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"surety/enclave/broker"
 	"surety/enclave/client"
 )
 
@@ -42,6 +43,28 @@ func FuzzRequests(f *testing.F) {
 		}
 		if status != http.StatusOK && !strings.Contains(recorder.Body.String(), `"detail":"`) {
 			t.Errorf("%s: %d without a reason", path, status)
+		}
+	})
+}
+
+// FuzzOrders sends bytes to every order of an administrator: whatever they are, it answers.
+func FuzzOrders(f *testing.F) {
+	orders := []string{"put", "remove", "secrets", "set-policy", "remove-policy", "policies", "approve",
+		"publish", "outcomes", "tenant"}
+	for i := range orders {
+		f.Add(i, []byte(`{"tenant":"bank","kind":"key","tag":"x","secret":"AA==","replace":true}`))
+		f.Add(i, []byte(`{"tenant":"bank","pattern":"*/*","policy":{"machines":[{"tee":"sim",`+
+			`"roots":["`+strings.Repeat("01", 32)+`"]}],"uses":1}}`))
+		f.Add(i, []byte(`{"tenant":"bank","pattern":"*/*","measure":"sha384:00","owner":"AA=="}`))
+	}
+	w := newWorld(f)
+	handler := w.broker.OwnerHandler()
+	f.Fuzz(func(t *testing.T, which int, body []byte) {
+		path := broker.PathAdmin + orders[uint(which)%uint(len(orders))]
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body)))
+		if recorder.Code >= 500 {
+			t.Errorf("%s: %d %s", path, recorder.Code, recorder.Body)
 		}
 	})
 }

@@ -82,7 +82,7 @@ func tdxQuote(primary json.RawMessage) ([]byte, error) {
 }
 
 // snpCertificates are the kinds of certificates that count, by their names there and the GUIDs of
-// the table that processors give (AMD 56421, section 4.1.8.1), their bytes in the order of the text.
+// the table that processors give (AMD 56421), their bytes in the order of the text.
 var snpCertificates = [...]struct{ name, guid string }{
 	{"VCEK", "\x63\xda\x75\x8d\xe6\x64\x45\x64\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd"},
 	{"VLEK", "\xa8\x07\x4b\xc2\xa2\x5a\x48\x3e\xaa\xe6\x39\xc0\x45\xa0\xb8\xa1"},
@@ -91,10 +91,10 @@ var snpCertificates = [...]struct{ name, guid string }{
 }
 
 // snpReport reads {"attestation_report": ..., "cert_chain": [{"cert_type": ..., "data": ...}]}, the
-// report as its bytes, in base64 or as a list of numbers.
+// report field by field, or as its bytes, in base64 or as a list of numbers.
 func snpReport(primary json.RawMessage) (report, support []byte, err error) {
 	var form struct {
-		Report rawBytes `json:"attestation_report"`
+		Report snpBytes `json:"attestation_report"`
 		Chain  []struct {
 			Kind string   `json:"cert_type"`
 			Data rawBytes `json:"data"`

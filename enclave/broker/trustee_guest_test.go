@@ -81,7 +81,7 @@ func (g *trusteeGuest) attest(spoil func(string) string) (int, string) {
 		t.Fatal(err)
 	}
 	evidence, err := json.Marshal(map[string]any{
-		"attestation_report": report, "cert_chain": certificates(table)})
+		"attestation_report": byField(report), "cert_chain": certificates(table)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +90,39 @@ func (g *trusteeGuest) attest(spoil func(string) string) (int, string) {
 	}
 	return g.post(client.PathAttest, `{"runtime-data":`+sent+`,"tee-evidence":{"primary_evidence":`+
 		string(evidence)+`,"additional_evidence":"{}"}}`)
+}
+
+// byField takes a report apart as the Rust crate "sev" does, arrays as lists of numbers.
+func byField(report []byte) map[string]any {
+	list := func(from, size int) []int {
+		numbers := make([]int, size)
+		for i := range numbers {
+			numbers[i] = int(report[from+i])
+		}
+		return numbers
+	}
+	word := func(at int) uint32 { return binary.LittleEndian.Uint32(report[at:]) }
+	long := func(at int) uint64 { return binary.LittleEndian.Uint64(report[at:]) }
+	tcb := func(at int) map[string]any {
+		return map[string]any{"fmc": nil, "bootloader": report[at], "tee": report[at+1],
+			"snp": report[at+6], "microcode": report[at+7]}
+	}
+	version := func(at int) map[string]any {
+		return map[string]any{"build": report[at], "minor": report[at+1], "major": report[at+2]}
+	}
+	return map[string]any{
+		"version": word(0), "guest_svn": word(4), "policy": long(8), "family_id": list(0x10, 16),
+		"image_id": list(0x20, 16), "vmpl": word(0x30), "sig_algo": word(0x34),
+		"current_tcb": tcb(0x38), "plat_info": long(0x40), "key_info": word(0x48),
+		"report_data": list(0x50, 64), "measurement": list(0x90, 48), "host_data": list(0xc0, 32),
+		"id_key_digest": list(0xe0, 48), "author_key_digest": list(0x110, 48),
+		"report_id": list(0x140, 32), "report_id_ma": list(0x160, 32), "reported_tcb": tcb(0x180),
+		"cpuid_fam_id": report[0x188], "cpuid_mod_id": report[0x189], "cpuid_step": report[0x18a],
+		"chip_id": list(0x1a0, 64), "committed_tcb": tcb(0x1e0), "current": version(0x1e8),
+		"committed": version(0x1ec), "launch_tcb": tcb(0x1f0), "launch_mit_vector": nil,
+		"current_mit_vector": nil,
+		"signature":          map[string]any{"r": list(0x2a0, 72), "s": list(0x2e8, 72)},
+	}
 }
 
 // certificates turns a processor's table into the list that such guests send.

@@ -151,7 +151,8 @@ func TestTrusteeEvidence(t *testing.T) {
 		{"tpm", `{}`, "is not known"},
 		{"tdx", `{"quote":""}`, "quote is empty"},
 		{"snp", `{"attestation_report":""}`, "attestation_report is empty"},
-		{"snp", `{"attestation_report":{"version":2}}`, "in base64 or as a list of numbers"},
+		{"snp", `{"attestation_report":{"version":2}}`, "policy is not there"},
+		{"snp", `{"attestation_report":{"version":2,"else":1}}`, "else"},
 		{"snp", `{"attestation_report":[300]}`, "in base64 or as a list of numbers"},
 	} {
 		if _, err := trusteeEvidence(row.tee, []byte(row.form)); err == nil ||
