@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"surety/enclave/attest"
 	"surety/enclave/broker"
 	"surety/evidence/tlog"
+	"surety/node"
 	"surety/sys/edge"
 	"surety/sys/wallclock"
 )
@@ -42,11 +42,8 @@ by "surety enclave release".`,
 // brokerStop is how long a broker that ends waits for what it is answering.
 const brokerStop = 10 * clock.Second
 
-// The files of a broker's directory beside the store's own.
-const (
-	brokerSocket   = "admin.sock"
-	brokerEvidence = "evidence"
-)
+// brokerEvidence is the evidence log of a broker that runs alone, in its directory.
+const brokerEvidence = "evidence"
 
 // brokerService is a broker that is being run.
 type brokerService struct {
@@ -113,12 +110,12 @@ func (s *brokerService) run(ctx context.Context, env *Env) (err error) {
 	}
 	defer func() { err = errors.Join(err, evidence.Close()) }()
 	b, err := broker.Open(ctx, broker.Config{Dir: s.dir, Name: s.name}, broker.Deps{Verifier: verifier,
-		Log: log, Clock: wallclock.System(), Evidence: evidence, Logged: publishedIn(evidence)})
+		Log: log, Clock: wallclock.System(), Evidence: evidence, Logged: node.Published(evidence)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	socket, err := listenOwner(filepath.Join(s.dir, brokerSocket))
+	socket, err := broker.ListenOwner(s.dir)
 	if err != nil {
 		return err
 	}
@@ -195,23 +192,6 @@ func (s *brokerService) open(ctx context.Context) (net.Listener, string, error) 
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}}), "https", nil
 }
 
-// listenOwner opens the socket for the directory's owner. The store is open by now, so that a socket
-// that is there is of a process that has ended.
-func listenOwner(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fileError(err, "socket")
-	}
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, errs.As(errs.Invalid, err, "enclave broker: socket %s (%d bytes, Linux takes 107)", path,
-			len(path))
-	}
-	if err := os.Chmod(path, 0o600); err != nil { // the directory, of mode 0700, bars others meanwhile
-		return nil, errors.Join(fileError(err, "socket"), listener.Close())
-	}
-	return listener, nil
-}
-
 // serveAll serves each listener until ctx ends or one of them fails, and then ends the others.
 func serveAll(ctx context.Context, log *slog.Logger, all map[net.Listener]http.Handler) error {
 	ended := make(chan error, len(all))
@@ -242,33 +222,6 @@ func serveAll(ctx context.Context, log *slog.Logger, all map[net.Listener]http.H
 		return errs.As(errs.Unavailable, failure, "enclave broker")
 	}
 	return nil
-}
-
-// publishedIn returns whether the log has a record that publishes a measurement, shown by a proof of
-// inclusion.
-func publishedIn(log *tlog.Log) func(context.Context, enclave.Digest) (bool, error) {
-	return func(ctx context.Context, measure enclave.Digest) (bool, error) {
-		leaves, err := log.Lookup(ctx, broker.Subject(measure), 0, tlog.MaxLookup)
-		if err != nil {
-			return false, err
-		}
-		for _, leaf := range leaves {
-			if leaf.Record.Source != broker.Source || leaf.Record.Kind != broker.KindPublished {
-				continue
-			}
-			checkpoint, err := log.CheckpointOf(ctx, leaf.Index+1)
-			if err != nil {
-				return false, err
-			}
-			prover, err := log.Prover(ctx, checkpoint)
-			if err != nil {
-				return false, err
-			}
-			_, err = prover.Inclusion(ctx, leaf)
-			return err == nil, err
-		}
-		return false, nil
-	}
 }
 
 func brokerKey(env *Env) *cobra.Command {

@@ -69,28 +69,14 @@ func (b *brokerAt) with(ctx context.Context, do func(broker.Admin) error) error 
 	if dir == "" {
 		dir = filepath.Join(b.root, "broker")
 	}
-	socket := filepath.Join(dir, brokerSocket)
-	if answers(ctx, socket) {
-		return do(&broker.Remote{URL: "http://owner", HTTP: &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", socket)
-			}, DisableKeepAlives: true}}})
+	if running := broker.Owner(ctx, dir); running != nil {
+		return do(running)
 	}
 	opened, err := openBroker(ctx, dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(opened), opened.Close())
-}
-
-// answers reports whether a broker runs behind the socket.
-func answers(ctx context.Context, socket string) bool {
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close() // nothing was sent
-	return true
 }
 
 // remote sends a token only where nobody else hears it.

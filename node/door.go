@@ -20,6 +20,7 @@ import (
 	"surety/api/openapi"
 	"surety/base/errs"
 	"surety/console"
+	"surety/enclave/broker"
 	guardapi "surety/guard/api"
 	ledgerapi "surety/ledger/api"
 	"surety/ledger/server"
@@ -141,6 +142,7 @@ func (n *Node) handler() (http.Handler, error) {
 	mux.Handle(nodev1connect.NewNodeServiceHandler(n, options))
 	if n.enclaves != nil {
 		mux.Handle("/kbs/", n.enclaves.guests)
+		mux.Handle(broker.PathAdmin, n.enclaves.broker.AdminHandler())
 	}
 	mux.HandleFunc("GET /events", n.stream.serve(n.closing))
 	mux.HandleFunc("GET /healthz", n.health)
@@ -192,10 +194,11 @@ func (n *Node) pages(web http.Handler) http.Handler {
 }
 
 // public reports whether a path needs no caller: health, the console's own files, which hold
-// nothing, and the key broker, whose callers show evidence instead of tokens.
+// nothing, and the key broker, whose callers show evidence, or tokens of its own tenants.
 func public(path string) bool {
-	return path == "/" || path == "/healthz" || strings.HasPrefix(path, "/kbs/") || strings.HasPrefix(path, "/assets/") ||
-		strings.HasPrefix(path, "/favicon")
+	return path == "/" || path == "/healthz" || strings.HasPrefix(path, "/assets/") ||
+		strings.HasPrefix(path, "/favicon") || strings.HasPrefix(path, "/kbs/") ||
+		strings.HasPrefix(path, broker.PathAdmin)
 }
 
 // health answers 200 while the ledger takes work, and 503 with the reason otherwise.

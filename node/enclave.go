@@ -19,6 +19,7 @@ import (
 	"surety/evidence"
 	"surety/evidence/tlog"
 	"surety/sandbox/runtime"
+	"surety/sys/edge"
 )
 
 // brokerName is what the node's own key broker is called, in manifests and in its tokens.
@@ -80,13 +81,35 @@ func (n *Node) openEnclaves(ctx context.Context) error {
 	}
 	e.broker, err = broker.Open(ctx, broker.Config{Dir: n.path("enclave", "broker"),
 		Name: brokerName}, broker.Deps{Verifier: e.verifier, Log: n.log, Clock: n.deps.Clock,
-		Evidence: n.evidence, Logged: e.logged})
+		Evidence: n.evidence, Logged: Published(n.evidence)})
 	if err != nil {
 		return err
 	}
 	n.onClose("key broker", e.broker.Close)
 	e.guests = e.broker.Handler()
 	n.enclaves = e
+	return e.openOwner()
+}
+
+// openOwner lets the owner of the data directory manage the broker, by the commands that would open
+// its store where no node runs.
+func (e *enclaves) openOwner() error {
+	n := e.node
+	socket, err := broker.ListenOwner(n.path("enclave", "broker"))
+	if errs.Is(err, errs.Invalid) { // the directory's path is too long for a socket's
+		n.log.Warn("the key broker is managed over the network alone", "reason", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	server := edge.NewServer(e.broker.OwnerHandler(), n.log)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(socket) }) // until it is closed
+	n.onClose("key broker's socket", func() error {
+		defer serving.Wait()
+		return server.Close()
+	})
 	return nil
 }
 
@@ -105,7 +128,7 @@ type measuredBuild struct {
 
 // publish puts a build's measurement into the evidence log, where it is not there yet.
 func (e *enclaves) publish(ctx context.Context, s enclave.Signed) error {
-	known, err := e.logged(ctx, s.Measure)
+	known, err := Published(e.node.evidence)(ctx, s.Measure)
 	if err != nil || known {
 		return err
 	}
@@ -114,45 +137,37 @@ func (e *enclaves) publish(ctx context.Context, s enclave.Signed) error {
 		Manifest: s.Manifest}, broker.Subject(s.Measure))
 }
 
-// logged reports whether the evidence log holds a build's measurement, published by the node or by a
-// tenant of its broker, with a proof that it does.
-func (e *enclaves) logged(ctx context.Context, m enclave.Digest) (bool, error) {
-	log := e.node.evidence
-	leaves, err := log.Lookup(ctx, broker.Subject(m), 0, tlog.MaxLookup)
-	if err != nil {
-		return false, err
-	}
-	for _, leaf := range leaves {
-		ours := leaf.Record.Source == sourceEnclave && leaf.Record.Kind == kindMeasured
-		theirs := leaf.Record.Source == broker.Source && leaf.Record.Kind == broker.KindPublished
-		if !ours && !theirs {
-			continue
-		}
-		payload, err := log.Payload(ctx, leaf)
+// Published returns what says whether an evidence log holds a build's measurement, published by a node
+// or by a tenant of a broker, with a proof that was checked.
+func Published(log *tlog.Log) func(context.Context, enclave.Digest) (bool, error) {
+	return func(ctx context.Context, m enclave.Digest) (bool, error) {
+		leaves, err := log.Lookup(ctx, broker.Subject(m), 0, tlog.MaxLookup)
 		if err != nil {
 			return false, err
 		}
-		var build measuredBuild
-		if json.Unmarshal(payload, &build) != nil || build.Measure != m {
-			continue
+		for _, leaf := range leaves {
+			r := &leaf.Record
+			if r.Source == sourceEnclave && r.Kind == kindMeasured ||
+				r.Source == broker.Source && r.Kind == broker.KindPublished {
+				return prove(ctx, log, leaf)
+			}
 		}
-		return true, e.prove(ctx, leaf)
+		return false, nil
 	}
-	return false, nil
 }
 
 // prove checks that a record is in the tree of a checkpoint.
-func (e *enclaves) prove(ctx context.Context, leaf tlog.LeafAt) error {
-	checkpoint, err := e.node.evidence.CheckpointOf(ctx, leaf.Index+1)
+func prove(ctx context.Context, log *tlog.Log, leaf tlog.LeafAt) (bool, error) {
+	checkpoint, err := log.CheckpointOf(ctx, leaf.Index+1)
 	if err != nil {
-		return err
+		return false, err
 	}
-	prover, err := e.node.evidence.Prover(ctx, checkpoint)
+	prover, err := log.Prover(ctx, checkpoint)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = prover.Inclusion(ctx, leaf)
-	return err
+	return err == nil, err
 }
 
 // tellStarted records that an enclave runs, what it had shown to get its secrets, and what was made
