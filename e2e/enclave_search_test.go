@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	endian "encoding/binary"
@@ -210,16 +211,20 @@ func tap(t *testing.T, address string) *wiretap {
 	}
 	w := &wiretap{address: l.Addr().String()}
 	var open sync.WaitGroup
+	ended, end := context.WithCancel(context.Background())
 	open.Go(func() {
 		for {
 			near, err := l.Accept()
 			if err != nil {
 				return
 			}
-			open.Go(func() { w.pass(near, address) })
+			open.Go(func() {
+				defer context.AfterFunc(ended, func() { near.Close() })()
+				w.pass(near, address)
+			})
 		}
 	})
-	t.Cleanup(func() { l.Close(); open.Wait() })
+	t.Cleanup(func() { l.Close(); end(); open.Wait() })
 	return w
 }
 
