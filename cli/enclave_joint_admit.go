@@ -50,10 +50,14 @@ what it boots. With -o json the policy.`,
 	var a admission
 	flags := c.Flags()
 	flags.StringArrayVar(&a.simRoots, "sim-root", nil, "root of a simulation to take; may be repeated")
-	flags.StringArrayVar(&a.tpmRoots, "tpm-root", nil, "id of the root of who enrolled TPMs, in hexadecimal; may be repeated")
-	flags.StringArrayVar(&a.platforms, "platform", nil, "launch measurement of hardware to take, in hexadecimal; may be repeated")
-	flags.StringArrayVar(&a.chips, "chip", nil, "machine to take, in hexadecimal; may be repeated (default: any)")
-	flags.IntVar(&a.tcb, "tcb", int(enclave.TCBUpToDate), "worst state of hardware's firmware to take: 1 up to date, 2 out of date, 3 unknown")
+	flags.StringArrayVar(&a.tpmRoots, "tpm-root", nil, "id of the root of who enrolled TPMs, "+
+		"in hexadecimal; may be repeated")
+	flags.StringArrayVar(&a.platforms, "platform", nil, "launch measurement of hardware to "+
+		"take, in hexadecimal; may be repeated")
+	flags.StringArrayVar(&a.chips, "chip", nil, "machine to take, in hexadecimal; may be "+
+		"repeated (default: any)")
+	flags.IntVar(&a.tcb, "tcb", int(enclave.TCBUpToDate), "worst state of hardware's firmware to "+
+		"take: 1 up to date, 2 out of date, 3 unknown")
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		p, s, err := jointRole(args[0], args[1])
 		if err != nil {
@@ -93,8 +97,8 @@ func admitJoint(ctx context.Context, p *jointParty, policy enclave.Policy) error
 }
 
 // checkJointBundle sees that a bundle is one that the party has agreed to, and returns its measurement.
-func checkJointBundle(ctx context.Context, p *jointParty, s enclave.SignedContract, path string) (enclave.Digest,
-	error) {
+func checkJointBundle(ctx context.Context, p *jointParty, s enclave.SignedContract, path string,
+) (enclave.Digest, error) {
 	var measure enclave.Digest
 	b, err := pack.Open(path)
 	if err != nil {
@@ -165,7 +169,8 @@ func contractIn(path string, size int64) ([]byte, error) {
 }
 
 // policy is what the party's broker releases by.
-func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p enclave.Policy, err error) {
+func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p enclave.Policy,
+	err error) {
 	c := s.Contract
 	p = enclave.Policy{Name: c.Name, Expires: c.Expires, Measures: []enclave.Digest{measure},
 		Contract: s.Digest, TCB: enclave.TCBStatus(a.tcb), Uses: int64(c.Budget.Runs),
@@ -183,8 +188,8 @@ func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p 
 		p.TCB = enclave.TCBUnknown // no vendor speaks of a simulation's firmware
 	}
 	if len(p.Machines) == 0 {
-		return p, errs.New(errs.Invalid, "no machine would be admitted: the contract takes %v; name --sim-root, "+
-			"--platform or --tpm-root", c.Machines)
+		return p, errs.New(errs.Invalid, "no machine would be admitted: the contract takes %v; name "+
+			"--sim-root, --platform or --tpm-root", c.Machines)
 	}
 	return p, p.Check()
 }

@@ -184,8 +184,8 @@ type builtJoint struct {
 	Signer   enclave.KeyID  `json:"signer"`
 }
 
-func buildJoint(ctx context.Context, env *Env, contract string, dirs map[string]string, out, signer string) (
-	signed enclave.Signed, err error) {
+func buildJoint(ctx context.Context, env *Env, contract string, dirs map[string]string,
+	out, signer string) (signed enclave.Signed, err error) {
 	s, content, err := readContract(contract)
 	if err != nil {
 		return signed, err
@@ -220,7 +220,8 @@ func buildJoint(ctx context.Context, env *Env, contract string, dirs map[string]
 	return signed, errors.Join(s.Binds(signed.Manifest), b.Close())
 }
 
-func sealedPart(s enclave.SignedContract, p *enclave.Party, dirs map[string]string) (part pack.Part, err error) {
+func sealedPart(s enclave.SignedContract, p *enclave.Party, dirs map[string]string) (part pack.Part,
+	err error) {
 	dir := dirs[p.Name]
 	if dir == "" {
 		return part, errs.New(errs.Invalid, "build: the columns of %q are missing: --columns %s=DIRECTORY",
@@ -231,8 +232,8 @@ func sealedPart(s enclave.SignedContract, p *enclave.Party, dirs map[string]stri
 		return part, err
 	}
 	if l.Contract != s.Digest || l.Party != p.Name {
-		return part, errs.New(errs.Refused, "build: %s holds columns of %.80q under contract %s, want %q under %s",
-			dir, l.Party, l.Contract, p.Name, s.Digest)
+		return part, errs.New(errs.Refused, "build: %s holds columns of %.80q under contract %s, want %q "+
+			"under %s", dir, l.Party, l.Contract, p.Name, s.Digest)
 	}
 	return pack.Part{Name: jointLayerName(p.Name), Kind: enclave.Secret,
 		Target: enclave.DataTarget + p.Name, Image: filepath.Join(dir, jointSealedFile),

@@ -135,7 +135,8 @@ was sealed before is replaced, under a new key. With -o json what columns.json h
 	var table, id, model string
 	c.Flags().StringVar(&table, "table", "", "file with the party's customers: CSV with a header")
 	c.Flags().StringVar(&id, "id", "ID", "column by which customers were matched")
-	c.Flags().StringVar(&model, "model", "", "model file, where the contract says that this party brings it")
+	c.Flags().StringVar(&model, "model", "", "model file, where the contract says that this party "+
+		"brings it")
 	return verb(env, c, func(ctx context.Context, env *Env, args []string) error {
 		if table == "" {
 			return usage(c, "--table is missing")
@@ -186,7 +187,8 @@ func readMatches(dir string) (*joint.Matches, error) {
 	return joint.ReadMatches(f)
 }
 
-func sealJoint(ctx context.Context, p *jointParty, s enclave.SignedContract, data *joint.Data) (*jointLayer, error) {
+func sealJoint(ctx context.Context, p *jointParty, s enclave.SignedContract, data *joint.Data,
+) (*jointLayer, error) {
 	files, err := data.Files()
 	if err != nil {
 		return nil, err
@@ -209,7 +211,8 @@ func sealJoint(ctx context.Context, p *jointParty, s enclave.SignedContract, dat
 			return nil, fileError(err, "seal")
 		}
 	}
-	key, err := pack.NewLayerKey(p.path(jointKeyFile), func(b []byte) error { entropy.System().Fill(b); return nil })
+	fill := func(b []byte) error { entropy.System().Fill(b); return nil }
+	key, err := pack.NewLayerKey(p.path(jointKeyFile), fill)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +289,8 @@ func openAnswer(p *jointParty, s enclave.SignedContract, answer, what string) ([
 }
 
 // nameRows puts ids in the place of tokens.
-func nameRows(p *jointParty, s enclave.SignedContract, table, id string, content []byte) ([]byte, error) {
+func nameRows(p *jointParty, s enclave.SignedContract, table, id string, content []byte) ([]byte,
+	error) {
 	rows, err := jointTable(table, id, s, p.name)
 	if err != nil {
 		return nil, err

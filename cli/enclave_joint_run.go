@@ -59,7 +59,8 @@ With -o json {answer, run, guarantee, tee, rows, model, measure, receipt, output
 	flags.StringVar(&f.tee, "tee", "", "snp, tdx, tpm or sim (default: the best that this machine has)")
 	flags.StringVar(&f.out, "out", f.out, "directory to write, which must not be there")
 	flags.StringVar(&f.log, "evidence", "", "directory of an evidence log to record the receipt in")
-	flags.BoolVar(&f.fips, "fips", false, "keys are sealed by DHKEM(P-384) instead of ML-KEM-768 with X25519")
+	flags.BoolVar(&f.fips, "fips", false, "keys are sealed by DHKEM(P-384) instead of ML-KEM-768 "+
+		"with X25519")
 	return withEnclaves(env, c, f.run)
 }
 
@@ -164,8 +165,8 @@ func (f *jointRunFlags) open(o *opening, s enclave.SignedContract) (err error) {
 	if err := s.Binds(signed.Manifest); err != nil {
 		return err
 	}
-	order := launch.Order{Instance: "joint-" + h.env.newID().String()[:12], Bundle: o.bundle, Device: o.device,
-		Brokers: brokers, Trace: h.env.newID(), FIPS: f.fips, Shown: map[string]string{},
+	order := launch.Order{Instance: "joint-" + h.env.newID().String()[:12], Bundle: o.bundle,
+		Device: o.device, Brokers: brokers, Trace: h.env.newID(), FIPS: f.fips, Shown: map[string]string{},
 		StateDir: filepath.Join(h.root, "states")}
 	o.opened, err = launch.Open(h.Context(), launch.Deps{Host: h.host, Log: h.log()}, order)
 	return err
@@ -192,8 +193,8 @@ func speak(o *opening) ([]byte, error) {
 		}
 	}
 	if st.ExitCode != 0 {
-		return nil, errs.New(errs.Refused, "the program ended with %d %s and told nobody anything", st.ExitCode,
-			st.Reason)
+		return nil, errs.New(errs.Refused, "the program ended with %d %s and told nobody anything",
+			st.ExitCode, st.Reason)
 	}
 	return out.held.Bytes(), nil
 }

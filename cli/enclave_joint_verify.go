@@ -32,7 +32,8 @@ status 1 where it is refused.`,
 	}
 	var v verification
 	c.Flags().StringArrayVar(&v.simRoots, "sim-root", nil, "root of a simulation to take; may be repeated")
-	c.Flags().StringArrayVar(&v.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs; may be repeated")
+	c.Flags().StringArrayVar(&v.tpmRoots, "tpm-root", nil, "certificate of who enrolled TPMs; may be "+
+		"repeated")
 	c.Flags().StringVar(&v.collateral, "collateral", "", "directory with what vendors say about firmware")
 	return verb(env, c, func(_ context.Context, env *Env, args []string) error {
 		r, err := verifyJoint(&v, args[0], args[1])
@@ -238,7 +239,8 @@ type comparison struct {
 	parties    []string
 }
 
-func compareJoint(s enclave.SignedContract, dirs, tables map[string]string, id string) (*comparison, error) {
+func compareJoint(s enclave.SignedContract, dirs, tables map[string]string, id string) (*comparison,
+	error) {
 	said := &comparison{Alone: map[string]evaluate.Micro{}}
 	var data []*joint.Data
 	for _, p := range s.Contract.Parties {

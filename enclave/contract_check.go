@@ -179,8 +179,8 @@ const (
 func (t *terms) machines() {
 	all := t.contract.Machines
 	byShares := t.contract.Operation.Model == ModelLogistic
-	t.ok(byShares == t.contract.Program.IsZero(), "program", "%s is computed by shares, without a program; "+
-		"the others by a program that is named", ModelLogistic)
+	t.ok(byShares == t.contract.Program.IsZero(), "program", "%s is computed by shares, without a "+
+		"program; the others by a program that is named", ModelLogistic)
 	t.ok(byShares == (len(all) == 0), "machines", "%d: a program needs a kind of machine, shares none",
 		len(all))
 	for i, tee := range all {

@@ -157,8 +157,8 @@ func openReceipt(signed []byte) (*Receipt, ed25519.PublicKey, error) {
 	}
 	if header.Algorithm != algEdDSA || header.ContentType != receiptType ||
 		len(header.Key) != ed25519.PublicKeySize {
-		return nil, nil, errs.New(errs.Corrupt, "enclave.receipt: algorithm %d, content %.80q, key of %d bytes",
-			header.Algorithm, header.ContentType, len(header.Key))
+		return nil, nil, errs.New(errs.Corrupt, "enclave.receipt: algorithm %d, content %.80q, key of "+
+			"%d bytes", header.Algorithm, header.ContentType, len(header.Key))
 	}
 	message, err := signedBytes(outer.Protected, outer.Payload)
 	if err != nil {

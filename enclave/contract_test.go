@@ -46,9 +46,10 @@ func jointContract(t testing.TB) *Contract {
 			{Party: "bank", Name: "limit", Kind: "numeric", Trend: "rises", Reason: "R1"},
 			{Party: "bank", Name: "school", Kind: "categorical", Reason: "R1"},
 			{Party: "shop", Name: "paid", Kind: "numeric", Decimals: 2, Special: []int64{-1, 5}, Reason: "R2"}},
-		Reasons:   []Reason{{"R1", "The limit is low."}, {"R2", "Little was paid."}},
-		Operation: Operation{Kind: OpTrain, Model: ModelForest, Seed: 7, Params: []Param{{"depth", 3}, {"trees", 50}}, Holdout: 300},
-		Program:   program, Machines: []TEE{Sim, SNP},
+		Reasons: []Reason{{"R1", "The limit is low."}, {"R2", "Little was paid."}},
+		Operation: Operation{Kind: OpTrain, Model: ModelForest, Seed: 7,
+			Params: []Param{{"depth", 3}, {"trees", 50}}, Holdout: 300},
+		Program: program, Machines: []TEE{Sim, SNP},
 		Outputs: []Output{{"bank", OutMetrics}, {"bank", OutReasons}, {"bank", OutScores}, {"shop", OutMetrics}},
 		Rule:    OutputRule{MinRows: 100, MinGroup: 5, Round: 5, Reasons: 2},
 		Budget:  Budget{Runs: 3, Daily: 2, Scores: 1000}, Expires: contractDay}

@@ -153,7 +153,8 @@ func taiwan(t testing.TB, rows int) *world {
 	c.Columns = slices.Concat(sameColumns("bank", "numeric", "rises", "R1", "LIMIT_BAL"),
 		sameColumns("bank", "categorical", "", "R1", "EDUCATION"),
 		[]enclave.Column{{Party: "bank", Name: "PAY_0", Kind: "numeric", Special: []int64{-2, -1}, Reason: "R1"}},
-		sameColumns("shop", "numeric", "", "R2", "BILL_AMT1", "BILL_AMT2", "BILL_AMT3", "BILL_AMT4", "BILL_AMT5", "BILL_AMT6"),
+		sameColumns("shop", "numeric", "", "R2", "BILL_AMT1", "BILL_AMT2", "BILL_AMT3", "BILL_AMT4",
+			"BILL_AMT5", "BILL_AMT6"),
 		sameColumns("shop", "numeric", "rises", "R2", "PAY_AMT1", "PAY_AMT2", "PAY_AMT3", "PAY_AMT4", "PAY_AMT5", "PAY_AMT6"))
 	w.bankFile = splitFile(all[:min(rows+1, len(all))], Columns(c, "bank"), 0)
 	w.shopFile = splitFile(all[:min(rows+1, len(all))], Columns(c, "shop"), 1)
@@ -454,7 +455,10 @@ func TestComputeFailsClosed(t *testing.T) {
 		{name: "a row more", data: func(bank, _ *Data) { bank.About.Rows++ }, kind: errs.Corrupt, text: "and says"},
 		{name: "a row twice", data: func(bank, _ *Data) { bank.Tokens[1] = bank.Tokens[0] }, kind: errs.Corrupt,
 			text: "row 2: its token"},
-		{name: "no number", data: func(bank, _ *Data) { bank.Rows[3] = slices.Clone(bank.Rows[3]); bank.Rows[3][0] = "4711-x" },
+		{name: "no number", data: func(bank, _ *Data) {
+			bank.Rows[3] = slices.Clone(bank.Rows[3])
+			bank.Rows[3][0] = "4711-x"
+		},
 			kind: errs.Invalid, text: `column "debt"`},
 	} {
 		w := invented(t, 1500)
@@ -622,7 +626,8 @@ func TestGroups(t *testing.T) {
 
 func FuzzReadMatches(f *testing.F) {
 	var b bytes.Buffer
-	m := Matches{Contract: enclave.DigestOf(nil), Rows: []psi.Match{{Row: 3, Token: psi.Token{1}}, {Row: 1, Token: psi.Token{2}}}}
+	m := Matches{Contract: enclave.DigestOf(nil), Rows: []psi.Match{{Row: 3, Token: psi.Token{1}},
+		{Row: 1, Token: psi.Token{2}}}}
 	if err := m.Write(&b); err != nil {
 		f.Fatal(err)
 	}

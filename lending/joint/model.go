@@ -35,8 +35,8 @@ func Join(c *enclave.Contract, parties []*Data) (*Joined, error) {
 	}
 	a, b := parties[0], parties[1]
 	if a.About.Session != b.About.Session {
-		return nil, errs.New(errs.Refused, "joint.join: rows were matched in session %.12s by %q and %.12s by %q",
-			a.About.Session, a.About.Party, b.About.Session, b.About.Party)
+		return nil, errs.New(errs.Refused, "joint.join: rows were matched in session %.12s by %q and %.12s "+
+			"by %q", a.About.Session, a.About.Party, b.About.Session, b.About.Party)
 	}
 	j := &Joined{Contract: c}
 	text, blank := j.lines(a, b)

@@ -27,7 +27,8 @@ type Verdict struct {
 func (j *Joined) judge(m *score.Model) ([]Verdict, error) {
 	rows := slices.Sorted(slices.Values(slices.Concat(j.Held, j.Blank)))
 	if limit := j.Contract.Budget.Scores; uint64(len(rows)) > limit {
-		return nil, errs.New(errs.Refused, "joint.budget: %d rows to score, the budget is %d", len(rows), limit)
+		return nil, errs.New(errs.Refused, "joint.budget: %d rows to score, the budget is %d",
+			len(rows), limit)
 	}
 	f, err := j.Frame.Align(m.Features())
 	if err != nil {
