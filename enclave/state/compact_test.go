@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"surety/base/errs"
 	"surety/sys/inode"
 	"surety/sys/vfs"
 )
@@ -51,6 +52,34 @@ func TestDiskIsBounded(t *testing.T) {
 	if !bytes.Equal(contentOf(t, v, "a"), want) {
 		t.Error("the content differs")
 	}
+}
+
+// TestBacklogIsBounded writes over a file while the anchor is away.
+func TestBacklogIsBounded(t *testing.T) {
+	b := newBench()
+	b.config.backlogBytes, b.config.Bytes = 20<<20, 64<<20
+	v := b.open(t)
+	n := create(t, v, "a", nil)
+	must(t, v.Sync(t.Context()))
+	b.anchor.fail = errs.New(errs.Unavailable, "the broker is away")
+	piece := make([]byte, 1<<20)
+	wrote := 0
+	for ; wrote < 200; wrote++ {
+		if _, err := v.Write(n, piece, uint64(wrote%40)<<20); err != nil {
+			if !errs.Is(err, errs.Unavailable) {
+				t.Errorf("%v", err)
+			}
+			break
+		}
+	}
+	if v.disk.reach > 60<<20 || wrote == 200 {
+		t.Errorf("%d MiB on disk after %d MiB", v.disk.reach>>20, wrote)
+	}
+	b.anchor.fail = nil
+	if _, err := v.Write(n, piece, 0); err != nil {
+		t.Errorf("with the broker back: %v", err)
+	}
+	must(t, v.Close(t.Context()))
 }
 
 // TestCrashDuringCompaction cuts the power at every step of commits that move chunks.

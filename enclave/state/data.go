@@ -1,6 +1,8 @@
 package state
 
 import (
+	"cmp"
+	"context"
 	"syscall"
 
 	"surety/base/errs"
@@ -75,8 +77,16 @@ func (n *node) length(index uint64) uint64 {
 	return uint64(n.chunks[index].length)
 }
 
-// Write implements inode.FS.
+// Write implements inode.FS. It waits for a commit where too much was written since the last.
 func (v *Volume) Write(number inode.Number, p []byte, offset uint64) (int, error) {
+	v.mu.RLock()
+	behind := v.written > cmp.Or(v.config.backlogBytes, int64(backlogBytes))
+	v.mu.RUnlock()
+	if behind {
+		if err := v.Sync(context.Background()); err != nil {
+			return 0, full(err)
+		}
+	}
 	defer v.mu.Unlock()
 	if err := v.begin(); err != nil {
 		return 0, err

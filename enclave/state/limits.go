@@ -26,6 +26,10 @@ const (
 	// without waiting for the disk.
 	dirtyBytes = 16 << 20
 
+	// backlogBytes is how much may be in the log and in no commit: a write beyond it commits first.
+	// It bounds the disk, also while the anchor does not answer.
+	backlogBytes = 256 << 20
+
 	// cacheChunks is how many chunks are kept open: 8 MiB. The kernel of the sandbox has its own
 	// cache; this one is for reads that are smaller than a chunk.
 	cacheChunks = 256

@@ -34,7 +34,8 @@
 //     choice is made once.
 //   - No nonce is used twice under a key: a segment's key comes from 32 random bytes, its nonces are
 //     offsets, and it is not appended to after a failed write or by another process.
-//   - The directory holds at most about twice what lives, and two segments.
+//   - The directory holds at most about twice what lives, two segments, and what is in no commit yet,
+//     which is bounded too.
 //   - A version writes under its own key, from its first Open on; an older one is then refused.
 //
 // # Boundaries
@@ -89,6 +90,7 @@ type Config struct {
 	Entropy entropy.Source  // nil: the machine's; anything else is for tests
 
 	segmentBytes int64 // of the smallest segments; zero: minSegmentBytes. Smaller for tests
+	backlogBytes int64 // zero: backlogBytes. Smaller for tests
 }
 
 // Volume is an open state.
