@@ -135,3 +135,42 @@ func TestEnclaveDoctor(t *testing.T) {
 		}
 	}
 }
+
+// What vendors say is read from a directory, by the URLs in its index.
+func TestEnclaveVerifyCollateral(t *testing.T) {
+	evidence, root, _ := attestSmall(t)
+	dir := t.TempDir()
+	verify := func() outcome {
+		return run(t, nil, "enclave", "verify", evidence, "--nonce", auditNonce, "--sim-root", root,
+			"--collateral", dir)
+	}
+	if got := verify(); got.status != 1 || !strings.Contains(got.stderr, "index.json") {
+		t.Errorf("no index: %+v", got)
+	}
+	index := filepath.Join(dir, "index.json")
+	for content, says := range map[string]string{
+		"[]":                          "index.json",
+		`{"https://x": "../y"}`:       "not a file's name",
+		`{"https://x": "absent"}`:     "absent",
+		`{"https://x": "index.json"}`: "",
+	} {
+		write(t, index, content)
+		got := verify()
+		if says == "" && got.status != 0 || says != "" && (got.status == 0 ||
+			!strings.Contains(got.stderr, says)) {
+			t.Errorf("%s: %+v", content, got)
+		}
+	}
+}
+
+func TestEnclaveVerifyUsage(t *testing.T) {
+	for _, args := range [][]string{{"verify", "x"}, {"verify", "x", "--nonce", "zz"}, {"verify"},
+		{"attest", "x", "--nonce", "00"}, {"attest"}} {
+		if got := run(t, nil, append([]string{"enclave"}, args...)...); got.status != 2 {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+	if got := run(t, nil, "enclave", "verify", "/nowhere", "--nonce", auditNonce); got.status != 1 {
+		t.Errorf("no evidence: %+v", got)
+	}
+}
