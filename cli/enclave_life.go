@@ -57,6 +57,26 @@ func awaitEnclave(ctx context.Context, root, name string) error {
 	}
 }
 
+// clearEnded removes what is known of an enclave of the name that has ended, to make room for another.
+// The name's lock is held. Its trail stays.
+func (h *enclaved) clearEnded(name string) error {
+	s, err := h.host.Find(name)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, err := s.State()
+	if err != nil {
+		return err
+	}
+	if st.Status != runtime.Stopped {
+		return errs.New(errs.Exists, "enclave %s is %s: stop it, or give another --name", name, st.Status)
+	}
+	return s.Remove(h.Context(), false)
+}
+
 func enclaveExecCommand(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec NAME -- PROGRAM [ARGUMENTS...]",

@@ -177,6 +177,9 @@ func (f *enclaveFlags) open(o *opening, order *launch.Order, files enclaveFiles)
 	if o.lock, err = lockEnclave(h.root, order.Instance); err != nil {
 		return err
 	}
+	if err := h.clearEnded(order.Instance); err != nil {
+		return err
+	}
 	_, given := order.Brokers[enclave.LocalBroker]
 	if names(manifest, enclave.LocalBroker) && !given {
 		roots, err := readRoots(f.authorities(h.root))

@@ -46,7 +46,7 @@ func (f *enclaveFlags) start(h *enclaved) error {
 	if _, _, err := f.order(h); err != nil { // what was typed wrong is said here
 		return err
 	}
-	name, err := f.makeRoom(h)
+	name, err := f.nameOf(h)
 	if err != nil {
 		return err
 	}
@@ -64,8 +64,8 @@ func (f *enclaveFlags) start(h *enclaved) error {
 	return h.env.show(said, lineOf(said.Instance))
 }
 
-// makeRoom returns the name of what is to start, and removes what is known of one that has ended.
-func (f *enclaveFlags) makeRoom(h *enclaved) (string, error) {
+// nameOf is the name of what is to start: it must not run.
+func (f *enclaveFlags) nameOf(h *enclaved) (string, error) {
 	name := f.name
 	if name == "" {
 		files, err := locateEnclave(h.args[0])
@@ -89,13 +89,10 @@ func (f *enclaveFlags) makeRoom(h *enclaved) (string, error) {
 		return "", err
 	}
 	st, err := s.State()
-	if err != nil {
-		return "", err
+	if err == nil && st.Status != runtime.Stopped {
+		err = errs.New(errs.Exists, "enclave %s is %s: stop it, or give another --name", name, st.Status)
 	}
-	if st.Status != runtime.Stopped {
-		return "", errs.New(errs.Exists, "enclave %s is %s: stop it, or give another --name", name, st.Status)
-	}
-	return name, s.Remove(h.Context(), false)
+	return name, err
 }
 
 // keep starts the keeper and returns what it says of the start. A keeper that says no is gone.

@@ -337,6 +337,18 @@ func TestEnclaveKilled(t *testing.T) {
 	k.must("start", dir)
 	k.must("stop", "killed")
 	k.noneLeft()
+	// What is known of one that has ended makes room for the next of its name.
+	fixed := k.tellers("again", "command: [/bin/teller, read, /words/word]\n")
+	for range 2 {
+		if out := k.must("run", "--name", "again", "--rm=false", fixed); out != tellerWord {
+			t.Errorf("%q", out)
+		}
+	}
+	if out := k.must("list", "--all"); strings.Count(out, "stopped") != 1 {
+		t.Errorf("kept: %s", out)
+	}
+	k.must("stop", "again")
+	k.noneLeft()
 }
 
 // TestEnclaveDebug has a debug build say so, and let its operator look inside.

@@ -54,11 +54,14 @@ func (o *Opened) openState(ctx context.Context, s *enclave.State) error {
 	return err
 }
 
-// note passes on what is said of a state: its opening and closing are the usual, all else a warning.
+// note passes on what is said of a state: its opening and closing are the usual, a refusal to open is
+// returned, and all else a warning.
 func (o *Opened) note(name, text string) {
 	level := slog.LevelWarn
-	if strings.HasPrefix(text, "open at ") || strings.HasPrefix(text, "closed at ") {
-		level = slog.LevelInfo
+	for _, usual := range [...]string{"open at ", "closed at ", "state.open: "} {
+		if strings.HasPrefix(text, usual) {
+			level = slog.LevelInfo
+		}
 	}
 	o.deps.Log.Log(context.Background(), level, "sealed state", "state", name, "note", text)
 }
