@@ -371,7 +371,7 @@ func (p *Project) addImage(ctx context.Context, c *copier, o *AddOrder, a *Added
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	e := &extraction{copier: c, ctx: ctx, owners: p.Owners == "keep" && os.Geteuid() == 0,
 		links: map[*erofs.Node]string{}}
-	if err := e.directory(tree.Root, "/"); err != nil {
+	if err := e.children(tree.Root, "/"); err != nil {
 		return err
 	}
 	c.added("/", o.From, "")
@@ -405,7 +405,7 @@ type extraction struct {
 	links  map[*erofs.Node]string // files that have several names, by the first
 }
 
-func (e *extraction) directory(n *erofs.Node, dest string) error {
+func (e *extraction) children(n *erofs.Node, dest string) error {
 	for _, name := range n.Names() {
 		if err := e.ctx.Err(); err != nil {
 			return errs.As(errs.Canceled, err, "stopped")
@@ -421,12 +421,9 @@ func (e *extraction) node(n *erofs.Node, dest string) error {
 	mode := permissions(n.Mode)
 	switch n.Mode & erofs.TypeMask {
 	case erofs.Directory:
-		path, err := e.place(dest)
+		path, err := e.directory(dest, 0o755)
 		if err == nil {
-			err = e.mkdir(path, 0o755)
-		}
-		if err == nil {
-			err = e.directory(n, dest)
+			err = e.children(n, dest)
 		}
 		if err == nil {
 			err = e.finish(path, n, mode)

@@ -271,6 +271,31 @@ func TestAddTakesSecrets(t *testing.T) {
 	}
 }
 
+// TestAddStaysInTheProject where a link of it leads out: the host's files keep what they are.
+func TestAddStaysInTheProject(t *testing.T) {
+	p := project(t)
+	outside := tree(t, map[string]string{"file": "host's"})
+	must(t, os.Chmod(outside, 0o711))
+	plant(t, filepath.Join(p.Dir, rootName), map[string]string{"a": "->" + outside, "b": "->../../../../../" + outside,
+		"c": "->" + outside + "/file"})
+	image := tree(t, map[string]string{"a/file": "image's", "a/new": "", "b/deep/new": "", "c": "image's", "d/x": ""})
+	must(t, os.Chmod(filepath.Join(image, "a"), 0o777))
+	_, err := p.Add(context.Background(), AddOrder{From: image})
+	must(t, err)
+	_, err = p.Add(context.Background(), AddOrder{Paths: []string{filepath.Join(image, "a")}, To: "/b"})
+	must(t, err)
+	_, err = p.Add(context.Background(), AddOrder{Paths: []string{filepath.Join(image, "c")}, To: "/a/file"})
+	must(t, err)
+	info, err := os.Stat(outside)
+	must(t, err)
+	if got := contents(t, outside); len(got) != 1 || got["file"] != "host's" || info.Mode().Perm() != 0o711 {
+		t.Errorf("outside there is %q, mode %v", got, info.Mode())
+	}
+	if got := inside(t, p); !slices.Contains(got, outside+"/new") || !slices.Contains(got, "/c") {
+		t.Errorf("inside there is %q", got)
+	}
+}
+
 // TestAddLaysOutImages of a root directory with everything that files can be.
 func TestAddLaysOutImages(t *testing.T) {
 	p := project(t)

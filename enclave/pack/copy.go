@@ -107,18 +107,29 @@ func split(path string) []string {
 	return strings.Split(path, "/")
 }
 
-// mkdir makes a directory with exactly the mode; one that is there keeps its own.
+// mkdir makes a directory with exactly the mode.
 func (c *copier) mkdir(path string, mode os.FileMode) error {
 	err := os.Mkdir(path, 0o755)
-	if errors.Is(err, os.ErrExist) {
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			return nil
-		}
-	}
 	if err == nil {
 		err = os.Chmod(path, mode)
 	}
 	return fileError(err, "make %s", path)
+}
+
+// directory returns where a directory of the enclave stands on the host, its own name followed too:
+// so that nothing is done to what a link of the project leads to outside of it. It is made with the
+// mode where it is not there; one that is there keeps its own.
+func (c *copier) directory(path string, mode os.FileMode) (string, error) {
+	_, missing := c.locate(filepath.Join(path, "_"), false)
+	within, err := c.place(filepath.Join(path, "_"))
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(within)
+	if missing != nil && dir != c.root {
+		err = os.Chmod(dir, mode)
+	}
+	return dir, fileError(err, "make %s", path)
 }
 
 // modeOf is what counts of a file's mode.
@@ -279,14 +290,8 @@ func (c *copier) tree(host, dest, why string) error {
 	if err != nil {
 		return fileError(err, "add")
 	}
-	if dest != "/" {
-		path, err := c.place(dest)
-		if err == nil {
-			err = c.mkdir(path, modeOf(info))
-		}
-		if err != nil {
-			return err
-		}
+	if _, err := c.directory(dest, modeOf(info)); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(c.host(host))
 	if err != nil {

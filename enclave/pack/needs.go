@@ -58,8 +58,11 @@ type searchPath struct{ host, dest string }
 // searchPaths expands the directories that an object names.
 func searchPaths(o *object, dirs []string, host, dest string) (all []searchPath) {
 	for _, dir := range dirs {
-		all = append(all, searchPath{filepath.Clean(o.expand(dir, filepath.Dir(host))),
-			filepath.Clean(o.expand(dir, filepath.Dir(dest)))})
+		at := searchPath{filepath.Clean(o.expand(dir, filepath.Dir(host))),
+			filepath.Clean(o.expand(dir, filepath.Dir(dest)))}
+		if filepath.IsAbs(at.host) { // others begin where the program is started
+			all = append(all, at)
+		}
 	}
 	return all
 }

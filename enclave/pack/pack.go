@@ -84,6 +84,9 @@ func Open(path string) (*Bundle, error) {
 		return nil, fileError(err, "pack.open")
 	}
 	b := &Bundle{path: path}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, errs.New(errs.Corrupt, "pack.open: %s is neither a directory nor a file", path)
+	}
 	if info.IsDir() {
 		b.raw, err = readSmall(filepath.Join(path, manifestName), maxSigned)
 	} else {
