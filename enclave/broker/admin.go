@@ -156,8 +156,8 @@ type tokenMade struct {
 
 func (b *Broker) adminMux(may func(r *http.Request, tenant string) error) http.Handler {
 	mux := http.NewServeMux()
-	for name, act := range b.orders() {
-		mux.Handle("POST "+PathAdmin+name, b.answer(func(r *http.Request) (any, error) {
+	for name, act := range b.acts() {
+		mux.Handle("POST "+PathAdmin+name, b.answer(b.orders, func(r *http.Request) (any, error) {
 			var o order
 			if err := decodeStrict(r, &o); err != nil {
 				return nil, err
@@ -174,7 +174,7 @@ func (b *Broker) adminMux(may func(r *http.Request, tenant string) error) http.H
 	return mux
 }
 
-func (b *Broker) orders() map[string]func(context.Context, *order) (any, error) {
+func (b *Broker) acts() map[string]func(context.Context, *order) (any, error) {
 	return map[string]func(context.Context, *order) (any, error){
 		orderPut: func(ctx context.Context, o *order) (any, error) {
 			defer clear(o.Secret)

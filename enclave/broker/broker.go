@@ -93,7 +93,9 @@ type Broker struct {
 
 	sessions  *table
 	strangers *throttle
-	verifying chan struct{} // one slot for each evidence being verified
+	// Evidence has a gate of its own, and so have administrators: a flood of one kind of requests
+	// leaves room for the others.
+	attests, requests, orders gate
 
 	relay   *relay
 	closing sync.Once
@@ -119,7 +121,10 @@ func Open(ctx context.Context, c Config, d Deps) (*Broker, error) {
 		return nil, errs.Wrap(err, "broker.open")
 	}
 	b := &Broker{deps: d, db: db, idents: entropy.NewIdents(entropy.System(), d.Clock.Now),
-		sessions: newTable(), strangers: &throttle{}, verifying: make(chan struct{}, maxVerifying)}
+		sessions: newTable(), strangers: &throttle{},
+		attests:  newGate(client.MaxMessage, maxVerifying),
+		requests: newGate(maxSmall, maxServing),
+		orders:   newGate(client.MaxMessage, maxOrders)}
 	if err := b.recover(ctx, c, exists); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -214,16 +219,16 @@ func (b *Broker) Close() error {
 // /kbs/v0/state/...
 func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("POST "+client.PathAttest, b.answer(b.attests, b.serveAttest))
 	for path, act := range map[string]func(*http.Request) (any, error){
 		"POST " + client.PathAuth:                                  b.serveAuth,
-		"POST " + client.PathAttest:                                b.serveAttest,
 		"GET " + client.PathResource + "{repository}/{type}/{tag}": b.serveResource,
 		"POST " + client.PathState + "open":                        b.serveOpen,
 		"POST " + client.PathState + client.ActCommit:              b.serveCommit,
 		"POST " + client.PathState + client.ActRenew:               b.serveRenew,
 		"POST " + client.PathState + client.ActClose:               b.serveClose,
 	} {
-		mux.Handle(path, b.answer(act))
+		mux.Handle(path, b.answer(b.requests, act))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		b.refuse(w, r, errs.New(errs.NotFound, "there is nothing at %.200q for %s", r.URL.Path, r.Method))

@@ -1,6 +1,10 @@
 package broker
 
-import "surety/base/clock"
+import (
+	"time"
+
+	"surety/base/clock"
+)
 
 const (
 	// maxChallenges bounds challenges that wait for their answer; each takes some 300 bytes. What
@@ -25,8 +29,21 @@ const (
 	// maxRequests bounds what one session may ask for, refusals included: each is a record.
 	maxRequests = 1024
 
-	// maxVerifying bounds evidence being verified at once: each is some milliseconds of one core.
+	// maxVerifying bounds evidence being verified at once, each some milliseconds of one core and at
+	// most client.MaxMessage of memory; maxServing other requests of guests, each at most maxSmall;
+	// maxOrders those of administrators.
 	maxVerifying = 32
+	maxServing   = 256
+	maxOrders    = 8
+	maxSmall     = 64 << 10
+
+	// maxWaiting bounds those that wait for one of these, and maxPatience how long they do: a hundred
+	// enclaves that start at once are no flood.
+	maxWaiting  = 1024
+	maxPatience = 5 * clock.Second
+
+	// bodyTimeout bounds how long a body may take to come.
+	bodyTimeout = 10 * time.Second
 
 	// maxRefusals bounds the records of evidence that did not verify within a minute: who sends it has
 	// shown nothing, and shall not fill the disk. The next record says how many were left out.

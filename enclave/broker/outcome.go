@@ -83,7 +83,10 @@ func outcomeOf(s *session, act string) *Outcome {
 
 // decided adds what a policy said.
 func (o *Outcome) decided(policy string, d enclave.Decision) {
-	o.Policy, o.Checks = policy, d.Checks
+	o.Policy = policy
+	if d.Checks != nil {
+		o.Checks = d.Checks
+	}
 	if d.Result != enclave.Released {
 		o.Reason = d.Result.String()
 	}

@@ -132,7 +132,7 @@ type reach struct {
 // reaches are calls that would go behind an interface, or behind the caller's back.
 var reaches = [...]reach{
 	// The deadlines of connections are instants of the kernel's clock and no other.
-	{"time.Now", "sys/wallclock ledger/client ledger/server",
+	{"time.Now", "sys/wallclock ledger/client ledger/server enclave/broker",
 		"take a wallclock.Clock, so that a test can move time"},
 	{"time.Sleep", "", "wait on an event, or on a timer of the clock"},
 	{"time.Tick", "", "it cannot be stopped: take a timer of the clock"},
