@@ -258,7 +258,7 @@ func (v *Volume) Protected() bool { return v.config.Anchor != nil }
 func (v *Volume) Epoch() uint64 {
 	v.committing.Lock()
 	defer v.committing.Unlock()
-	return v.durable.epoch
+	return v.anchored.epoch
 }
 
 // Close commits what is not yet, and closes. The volume is closed whatever it returns.

@@ -264,3 +264,21 @@ func two([]string) error {
 	}
 	return errors.Join(holds("/state/a", "a"), holds("/tmp/b", "b"))
 }
+
+// lost syncs until that fails, and looks at what is left to it then.
+func lost([]string) error {
+	for i := range 100 {
+		err := synced(fmt.Sprint("/state/", i), []byte("word"))
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, syscall.EIO) {
+			return fmt.Errorf("file %d: %w", i, err)
+		}
+		if err := os.Mkdir("/state/more", 0o700); !errors.Is(err, syscall.EIO) {
+			return fmt.Errorf("a change after that: %w", err)
+		}
+		return holds("/state/0", "word")
+	}
+	return errors.New("everything was acknowledged")
+}

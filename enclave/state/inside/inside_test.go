@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 // programs are what the tests run in a sandbox.
 var programs = map[string]func(args []string) error{
 	"first": first, "second": second, "fill": fill, "speed": speed, "leave": leave,
-	"calls": calls, "beside": beside, "two": two, "reread": reread,
+	"calls": calls, "beside": beside, "two": two, "reread": reread, "lost": lost,
 }
 
 func inside(words []string) int {
@@ -286,6 +286,7 @@ type memory struct {
 	mu    sync.Mutex
 	epoch uint64
 	root  enclave.Digest
+	ends  uint64 // the last epoch that is taken; zero: none is the last
 }
 
 func (m *memory) Last() (uint64, enclave.Digest) {
@@ -297,6 +298,9 @@ func (m *memory) Last() (uint64, enclave.Digest) {
 func (m *memory) Commit(_ context.Context, epoch uint64, root enclave.Digest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.ends > 0 && epoch > m.ends {
+		return errs.New(errs.Locked, "another has the lease")
+	}
 	if epoch != m.epoch+1 && (epoch != m.epoch || root != m.root) {
 		return errs.New(errs.Refused, "epoch %d after %d", epoch, m.epoch)
 	}
@@ -545,6 +549,16 @@ func TestBesideAVolume(t *testing.T) {
 	f.run("beside")
 	if got, err := os.ReadFile(filepath.Join(host, "answer")); err != nil || string(got) != "before" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestLostLease has a program learn that nothing it writes counts any more.
+func TestLostLease(t *testing.T) {
+	f := newFixture(t)
+	f.anchor.ends = 4
+	f.run("lost")
+	if last, _ := f.anchor.Last(); last != 4 {
+		t.Errorf("anchored %d", last)
 	}
 }
 
