@@ -168,7 +168,8 @@ func TestJointReceiptOfAStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	receipt := &enclave.Receipt{Format: 1, Run: "1", At: s.Contract.Expires - 1, Contract: s.Digest,
-		Guarantee: enclave.Math, Rows: 200, Inputs: []enclave.ReceiptInput{{Party: "bank", Rows: 200}, {Party: "shop", Rows: 200}}}
+		Guarantee: enclave.Math, Rows: 200,
+		Inputs: []enclave.ReceiptInput{{Party: "bank", Rows: 200}, {Party: "shop", Rows: 200}}}
 	for _, o := range s.Contract.Outputs {
 		receipt.Outputs = append(receipt.Outputs, enclave.ReceiptOutput{To: o.To, What: o.What, Rows: 1})
 	}

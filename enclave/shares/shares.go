@@ -28,8 +28,9 @@
 // Both parties are taken to keep to the protocol (semi-honest): a party that does not can spoil the
 // result, and may learn more than the outputs. Neither is prevented from choosing columns so that
 // outputs say much: what is computed is what both have agreed on. The connection is the caller's:
-// it must be one that only the other party is at the end of, such as that of Dial. Rows are aligned
-// by the caller (enclave/psi), and columns are prepared by the caller (lending/joint).
+// it must be one that only the other party is at the end of, such as TLS between keys that both know.
+// Rows are aligned by the caller (enclave/psi), and columns are prepared by the caller
+// (lending/joint).
 //
 // # Concurrency
 //
