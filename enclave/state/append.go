@@ -198,6 +198,7 @@ func (v *Volume) compact() error {
 			}
 			quota -= frameBytes(int(p.ref.length))
 			if err := v.move(&b, p); err != nil {
+				_ = v.leave() // frames may be sealed for offsets that others would be sealed for
 				return err
 			}
 		}
