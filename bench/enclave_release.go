@@ -4,14 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 
 	"surety/base/errs"
@@ -88,42 +84,19 @@ func (b *enclaveBench) guest(ctx context.Context) (g guest, v *attest.Verifier, 
 	if err := made.Close(); err != nil {
 		return g, nil, err
 	}
-	simulation := filepath.Join(b.config.Dir, "simulated")
-	if g.device, err = attest.OpenDevice(ctx, enclave.Sim, attest.Options{SimDir: simulation,
-		Program: b.config.Program}); err != nil {
+	o := attest.Options{SimDir: filepath.Join(b.config.Dir, "simulated"), Program: b.config.Program}
+	root, err := attest.SimRoot(o)
+	if err != nil {
 		return g, nil, err
 	}
-	v, g.root, err = simulationRoot(filepath.Join(simulation, "root.pem"))
-	return g, v, errors.Join(err, closedOn(err, g.device))
-}
-
-// closedOn closes the device where there was an error.
-func closedOn(err error, device attest.Device) error {
-	if err == nil {
-		return nil
+	if g.root, err = attest.SimRootID(root); err != nil {
+		return g, nil, err
 	}
-	return device.Close()
-}
-
-// simulationRoot returns a verifier that trusts a simulation, and the id of its root.
-func simulationRoot(file string) (*attest.Verifier, enclave.KeyID, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, enclave.KeyID{}, errs.As(errs.NotFound, err, "simulation")
+	if v, err = attest.NewVerifier(attest.Roots{Sim: [][]byte{root}}); err != nil {
+		return g, nil, err
 	}
-	v, err := attest.NewVerifier(attest.Roots{Sim: [][]byte{text}})
-	if err != nil {
-		return nil, enclave.KeyID{}, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, enclave.KeyID{}, errs.New(errs.Corrupt, "simulation: %s is not PEM", file)
-	}
-	root, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, enclave.KeyID{}, errs.As(errs.Corrupt, err, "simulation")
-	}
-	return v, sha256.Sum256(root.RawSubjectPublicKeyInfo), nil
+	g.device, err = attest.OpenDevice(ctx, enclave.Sim, o)
+	return g, v, err
 }
 
 // admit stores a key and a policy that releases it to the guest's signer.

@@ -76,7 +76,7 @@ func TestCommands(t *testing.T) {
 	}
 	for _, elsewhere := range []string{
 		"up", "help", "completion", // every test has the first, TestUsage the others
-		"bench ledger", "bench lending", "bench sandbox", "ledger bench", // measure for half a minute
+		"bench ledger", "bench lending", "bench sandbox", "bench enclave", "ledger bench", // measure for long
 		"guard drill", "guard breach", // TestRogueTransfer has a breach to show
 		"lend write-off",                 // TestLateLoan has one late enough
 		"lend score",                     // TestScore has a file
