@@ -4,13 +4,21 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"surety/base/errs"
 	"surety/enclave"
@@ -247,4 +255,71 @@ func TestEnclaveBrokerListens(t *testing.T) {
 	if _, err := os.Stat("x"); !errors.Is(err, os.ErrNotExist) {
 		t.Error("wrong usage made a directory")
 	}
+}
+
+// TestEnclaveBrokerTLS serves with a certificate, and guests that trust it are answered.
+func TestEnclaveBrokerTLS(t *testing.T) {
+	certificate, key, pool := selfSigned(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reader, writer := io.Pipe()
+	var problems bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		status := Main(ctx, Env{Stdin: strings.NewReader(""), Stdout: writer, Stderr: &problems,
+			LookupEnv: func(string) (string, bool) { return "", false }},
+			[]string{"enclave", "broker", "run", "--dir", filepath.Join(t.TempDir(), "b"),
+				"--tls-cert", certificate, "--tls-key", key, "-o", "json"})
+		_ = writer.Close()
+		ended <- status
+	}()
+	var said struct{ URL string }
+	if err := json.NewDecoder(reader).Decode(&said); err != nil {
+		cancel()
+		t.Fatalf("%v, status %d: %s", err, <-ended, problems.String())
+	}
+	go func() { _, _ = io.Copy(io.Discard, reader) }() // ends with the broker
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	answer, err := (&http.Client{Transport: transport}).Post(said.URL+client.PathAuth, "application/json",
+		strings.NewReader(`{"version":"0.4.0","tee":"snp","extra-params":""}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK || answer.TLS.Version != tls.VersionTLS13 ||
+		len(answer.Cookies()) != 1 || !answer.Cookies()[0].Secure {
+		t.Errorf("got %s, %v", answer.Status, answer.Cookies())
+	}
+	transport.CloseIdleConnections()
+	cancel()
+	if status := <-ended; status != 0 {
+		t.Errorf("the broker ended with %d: %s", status, problems.String())
+	}
+}
+
+// selfSigned writes a certificate for loopback and its key.
+func selfSigned(t *testing.T) (certificate, key string, pool *x509.CertPool) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	write(t, certificate, string(text))
+	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})))
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return certificate, key, pool
 }
