@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,7 @@ layer, which is mounted at /NAME or at the TARGET behind a colon; --to is below 
 What a program opens while it runs stands in no header: plug-ins, modules of an interpreter, and
 the libraries that look up users and hosts. --lib adds those by file name, such as libnss_dns.so.2.
 
-With -o json, one object {layer, target, files, command, notes}; files are of {path, from, why}.`,
+With -o json, one object {layer, target, files, set, notes}; files are of {path, from, why}.`,
 		Example: `  surety enclave add credit ./score
   surety enclave add credit /usr/bin/python3 /usr/lib/python3.11 && surety enclave add credit ./app
   surety enclave add credit --from debian:12
@@ -65,8 +66,8 @@ With -o json, one object {layer, target, files, command, notes}; files are of {p
 			env.note("note: %s", note)
 		}
 		err = env.show(added, func(w io.Writer) error { return writeAdded(w, &added, all) })
-		if len(added.Command) > 0 {
-			env.note("enclave.yaml had no command: it runs %q now", added.Command)
+		if len(added.Set) > 0 {
+			env.note("enclave.yaml had no command, and says now: %s", strings.Join(added.Set, "; "))
 		}
 		env.note("next: surety enclave build %s", args[0])
 		return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"surety/base/errs"
@@ -33,11 +34,11 @@ type AddOrder struct {
 
 // Added says what Add did.
 type Added struct {
-	Files   []AddedFile `json:"files"`
-	Layer   string      `json:"layer"`
-	Target  string      `json:"target"`            // where the layer is mounted
-	Command []string    `json:"command,omitempty"` // set in the project's file, which had none
-	Notes   []string    `json:"notes,omitempty"`   // what is left for a person to decide
+	Files  []AddedFile `json:"files"`
+	Layer  string      `json:"layer"`
+	Target string      `json:"target"`          // where the layer is mounted
+	Set    []string    `json:"set,omitempty"`   // lines of the project's file, which had no command
+	Notes  []string    `json:"notes,omitempty"` // what is left for a person to decide
 }
 
 // Add puts files into a project. A program brings its interpreter and its libraries, found as ld.so
@@ -72,9 +73,9 @@ func (p *Project) Add(ctx context.Context, o AddOrder) (Added, error) {
 		}
 		c.extra = append(c.extra, whole)
 	}
-	a := Added{Layer: rootName, Target: "/"}
+	a, run := Added{Layer: rootName, Target: "/"}, suggested{}
 	if o.From != "" {
-		if err := p.addImage(ctx, c, &o, &a); err != nil {
+		if run, err = p.addImage(ctx, c, &o); err != nil {
 			return a, errs.Wrap(err, "pack.add")
 		}
 	}
@@ -82,7 +83,7 @@ func (p *Project) Add(ctx context.Context, o AddOrder) (Added, error) {
 		if err := ctx.Err(); err != nil {
 			return a, errs.As(errs.Canceled, err, "pack.add")
 		}
-		if err := p.addPath(c, &o, &a, path); err != nil {
+		if err := p.addPath(c, &o, &run, path); err != nil {
 			return a, errs.Wrap(err, "pack.add")
 		}
 	}
@@ -93,7 +94,8 @@ func (p *Project) Add(ctx context.Context, o AddOrder) (Added, error) {
 	}
 	c.hints()
 	a.Files, a.Notes = c.files, c.notes
-	return a, p.setCommand(&a)
+	a.Set, err = p.setCommand(run)
+	return a, err
 }
 
 func (o *AddOrder) check() error {
@@ -122,7 +124,7 @@ func isSystem(path string) bool {
 }
 
 // addPath adds one file or directory with what it needs.
-func (p *Project) addPath(c *copier, o *AddOrder, a *Added, path string) error {
+func (p *Project) addPath(c *copier, o *AddOrder, run *suggested, path string) error {
 	host, err := filepath.Abs(path)
 	if err != nil {
 		return fileError(err, "%s", path)
@@ -170,8 +172,8 @@ func (p *Project) addPath(c *copier, o *AddOrder, a *Added, path string) error {
 	if !program {
 		return nil
 	}
-	if len(a.Command) == 0 {
-		a.Command = []string{dest}
+	if len(run.command) == 0 {
+		run.command = []string{dest}
 	}
 	if object != nil {
 		c.opener(host)
@@ -352,49 +354,77 @@ func (c *copier) addData(path, target, to string) error {
 	return c.resolvedTo(host, dest)
 }
 
-// addImage lays out an image in the root.
-func (p *Project) addImage(ctx context.Context, c *copier, o *AddOrder, a *Added) (err error) {
+// addImage lays out an image in the root, and returns how it says that it is run.
+func (p *Project) addImage(ctx context.Context, c *copier, o *AddOrder) (run suggested, err error) {
 	source := image.Source{Kind: image.Registry, Where: o.From}
 	if _, missing := os.Stat(o.From); missing == nil {
 		if source, err = image.Detect(o.From); err != nil {
-			return err
+			return run, err
 		}
 	} else if filepath.IsAbs(o.From) || strings.HasPrefix(o.From, ".") {
-		return fileError(missing, "image")
+		return run, fileError(missing, "image")
 	}
 	source.Tag, source.Advanced = o.Tag, o.Advanced
 	source.Options = image.Options{Devices: image.DropDevices}
 	tree, err := image.Assemble(ctx, source, os.TempDir())
 	if err != nil {
-		return err
+		return run, err
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	e := &extraction{copier: c, ctx: ctx, owners: p.Owners == "keep" && os.Geteuid() == 0,
 		links: map[*erofs.Node]string{}}
 	if err := e.children(tree.Root, "/"); err != nil {
-		return err
+		return run, err
 	}
 	c.added("/", o.From, "")
 	if n := tree.Dropped.Devices + tree.Dropped.Attributes; n > 0 {
 		c.note("left out of %s: %d device nodes, extended attributes of %d files", o.From,
 			tree.Dropped.Devices, tree.Dropped.Attributes)
 	}
-	config := tree.Config
-	a.Command = append(slices.Clone(config.Entrypoint), config.Cmd...)
-	if len(a.Command) > 0 && !filepath.IsAbs(a.Command[0]) {
-		c.note("the image runs %q, which is no path: set command", a.Command)
-		a.Command = nil
+	return c.suggestion(&tree.Config), nil
+}
+
+// suggestion is how an image says that it is run. What of it has to be looked up is left to a person.
+func (c *copier) suggestion(config *image.Config) suggested {
+	run := suggested{command: append(slices.Clone(config.Entrypoint), config.Cmd...), env: config.Env,
+		cwd: config.WorkDir}
+	if len(run.command) > 0 && !filepath.IsAbs(run.command[0]) {
+		found := c.lookup(run.command[0], config.Env)
+		if found == "" {
+			c.note("the image runs %q, which is no path: set command", run.command)
+			return suggested{}
+		}
+		run.command[0] = found
 	}
-	if len(config.Env) > 0 {
-		c.note("the image sets env: %s", flow(config.Env))
-	}
-	if config.WorkDir != "" && config.WorkDir != "/" {
-		c.note("the image sets cwd: %s", quote(config.WorkDir))
-	}
-	if config.User != "" {
+	user, group, _ := strings.Cut(config.User, ":")
+	uid, err1 := strconv.ParseUint(user, 10, 32)
+	gid, err2 := strconv.ParseUint(group, 10, 32)
+	run.uid, run.gid = uint32(uid), uint32(gid)
+	if user != "" && err1 != nil || group != "" && err2 != nil {
 		c.note("the image runs as user %s: set uid and gid", config.User)
 	}
-	return nil
+	return run
+}
+
+// lookup finds a program of the root as a shell would.
+func (c *copier) lookup(name string, env []string) string {
+	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, variable := range env {
+		if value, found := strings.CutPrefix(variable, "PATH="); found {
+			path = value
+		}
+	}
+	for dir := range strings.SplitSeq(path, ":") {
+		at := filepath.Join(dir, name)
+		place, err := c.locate(at, false)
+		if err == nil {
+			_, err = os.Lstat(place)
+		}
+		if err == nil && filepath.IsAbs(at) {
+			return at
+		}
+	}
+	return ""
 }
 
 // extraction writes a tree of an image into a directory.

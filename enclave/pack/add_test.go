@@ -149,8 +149,8 @@ func TestAddBringsWhatIsNeeded(t *testing.T) {
 		if got := inside(t, p); !slices.Equal(got, row.want) {
 			t.Errorf("%s: there is\n%s\nwant\n%s", row.name, strings.Join(got, "\n"), strings.Join(row.want, "\n"))
 		}
-		if again, err := p.Add(context.Background(), row.add); err != nil || len(again.Command) > 0 {
-			t.Errorf("%s, again: %v, %q", row.name, err, again.Command)
+		if again, err := p.Add(context.Background(), row.add); err != nil || len(again.Set) > 0 {
+			t.Errorf("%s, again: %v, %q", row.name, err, again.Set)
 		}
 	}
 }
@@ -162,15 +162,15 @@ func TestAddSetsTheCommand(t *testing.T) {
 		"home/me/notes": "text"})
 	must(t, os.Chmod(filepath.Join(host, "home/me/notes"), 0o644))
 	for _, row := range []struct{ path, added, command string }{
-		{"/home/me/notes", "", ""}, {"/home/me/score", "/bin/score", "/bin/score"},
+		{"/home/me/notes", "", ""}, {"/home/me/score", "command: [/bin/score]", "/bin/score"},
 		{"/home/me/other", "", "/bin/score"},
 	} {
 		a, err := p.Add(context.Background(), AddOrder{Paths: []string{row.path}, sys: host})
 		must(t, err)
 		again, err := LoadProject(p.Dir)
 		must(t, err)
-		if strings.Join(a.Command, " ") != row.added || strings.Join(again.Command, " ") != row.command {
-			t.Errorf("%s: said %q, wrote %q", row.path, a.Command, again.Command)
+		if strings.Join(a.Set, " ") != row.added || strings.Join(again.Command, " ") != row.command {
+			t.Errorf("%s: said %q, wrote %q", row.path, a.Set, again.Command)
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(p.Dir, projectName))
@@ -367,8 +367,8 @@ func TestAddLaysOutLayers(t *testing.T) {
 	must(t, err)
 	made, err := mutate.AppendLayers(empty.Image, layer)
 	must(t, err)
-	made, err = mutate.Config(made, v1.Config{Entrypoint: []string{"/srv/app"}, Cmd: []string{"-x"}, User: "1000",
-		Env: []string{"A=b"}, WorkingDir: "/srv"})
+	made, err = mutate.Config(made, v1.Config{Entrypoint: []string{"app"}, Cmd: []string{"-x"}, User: "1000:100",
+		Env: []string{"PATH=/bin:/srv", "A=b c"}, WorkingDir: "/srv"})
 	must(t, err)
 	config, err := made.ConfigFile()
 	must(t, err)
@@ -385,8 +385,13 @@ func TestAddLaysOutLayers(t *testing.T) {
 	if got := inside(t, p); !slices.Equal(got, []string{"/srv/app"}) || strings.Join(p.Command, " ") != "/srv/app -x" {
 		t.Errorf("there is %q, and it runs %q", got, p.Command)
 	}
-	if notes := strings.Join(a.Notes, "\n"); !strings.Contains(notes, "1 device") || !strings.Contains(notes, `["A=b"]`) ||
-		!strings.Contains(notes, "cwd: /srv") || !strings.Contains(notes, "user 1000") {
-		t.Errorf("it says\n%s", notes)
+	if !slices.Equal(p.Env, []string{"PATH=/bin:/srv", "A=b c"}) || p.Cwd != "/srv" || p.UID != 1000 || p.GID != 100 ||
+		len(a.Set) != 5 || len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "1 device") {
+		t.Errorf("it has %+v\nand says %q, %q", p, a.Set, a.Notes)
+	}
+	text, err := os.ReadFile(filepath.Join(p.Dir, projectName))
+	must(t, err)
+	if strings.Count(string(text), "env:") != 1 || strings.Count(string(text), "cwd:") != 1 {
+		t.Errorf("the file is\n%s", text)
 	}
 }

@@ -16,20 +16,59 @@ import (
 // above all. What an edit gives is read again and has to say what was meant; where it does not, the
 // file stays as it is and a person is told what to write.
 
-// setCommand gives the project the command of what was added, where it has none.
-func (p *Project) setCommand(a *Added) error {
-	if len(p.Command) > 0 || len(a.Command) == 0 {
-		a.Command = nil
-		return nil
+// suggested is how what was added is to be run.
+type suggested struct {
+	command []string
+	env     []string
+	cwd     string
+	uid     uint32
+	gid     uint32
+}
+
+// setCommand gives the project the command of what was added, where it has none; and what belongs to
+// an image's command with it, where the file says nothing else than a new one does. It returns the
+// lines that are written.
+func (p *Project) setCommand(s suggested) ([]string, error) {
+	if len(p.Command) > 0 || len(s.command) == 0 {
+		return nil, nil
 	}
-	line := "command: " + flow(a.Command)
-	return p.edit(line, func(lines []string) []string {
-		if node, isList := child(p.body, "command").(*ast.SequenceNode); isList {
-			lines[lineOf(node.GetToken())-1] = line
-			return lines
+	set := [][2]string{{"command", flow(s.command)}}
+	if len(s.env) > 0 && (len(p.Env) == 0 || slices.Equal(p.Env, []string{envNew})) {
+		set = append(set, [2]string{"env", flow(s.env)})
+	}
+	if s.cwd != "" && p.Cwd == "/" && s.cwd != "/" {
+		set = append(set, [2]string{"cwd", quote(s.cwd)})
+	}
+	if s.uid != 0 || s.gid != 0 {
+		set = append(set, [2]string{"uid", fmt.Sprint(s.uid)}, [2]string{"gid", fmt.Sprint(s.gid)})
+	}
+	var written []string
+	for _, pair := range set {
+		written = append(written, pair[0]+": "+pair[1])
+	}
+	return written, p.edit(strings.Join(written, "\n"), func(lines []string) []string {
+		for i, pair := range set {
+			lines = p.setKey(lines, pair[0], written[i])
 		}
+		return lines
+	}, func(now *Project) bool { return slices.Equal(now.Command, s.command) })
+}
+
+// setKey puts a line into the place of a key's, where that is one line too, and behind the others
+// where there is none.
+func (p *Project) setKey(lines []string, key, line string) []string {
+	node := child(p.body, key)
+	if node == nil {
 		return append(lines, line)
-	}, func(now *Project) bool { return slices.Equal(now.Command, a.Command) })
+	}
+	last := lastLine{}
+	ast.Walk(&last, node)
+	at := lineOf(node.GetToken()) - 1
+	if last.line-1 == at && strings.HasPrefix(lines[at], key+":") {
+		lines[at] = line
+		return lines
+	}
+	return append(lines, line) // twice, which edit refuses
 }
 
 // addLayer gives the project a further layer.

@@ -100,6 +100,9 @@ func writeText(path, content string) error {
 	return os.Chmod(path, 0o644)
 }
 
+// envNew is the environment of a new project.
+const envNew = "PATH=/bin:/usr/bin"
+
 // template is the file of a new project.
 func template(o NewOrder) string {
 	return fmt.Sprintf(`# An enclave: everything here is measured. docs/reference/enclave-bundle.md describes each key.
@@ -109,14 +112,14 @@ svn: 1          # raise it when an older build must not be trusted any more
 debug: false    # true: whoever runs it may look inside, and no policy takes it that does not say so
 
 command: %s
-env: [PATH=/bin:/usr/bin]
+env: [%s]
 cwd: /
 
 network: none   # or stack: a network of its own, under the policy
 # policy: %s
 
 layers: []
-`, quote(o.Name), quote(o.Name), flow(o.Command), policyName)
+`, quote(o.Name), quote(o.Name), flow(o.Command), envNew, policyName)
 }
 
 // flow writes a list on one line.

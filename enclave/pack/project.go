@@ -300,7 +300,7 @@ func (p *Project) located(err error) error {
 			break
 		}
 	}
-	return errs.As(errs.KindOf(err), at(find(p.body, field), "%s: %s", field, wrong.Text), "manifest")
+	return errs.New(errs.KindOf(err), "%s", at(find(p.body, field), "%s: %s", field, wrong.Text).Error())
 }
 
 // bare is the manifest without layers and policy.
