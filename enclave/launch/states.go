@@ -9,6 +9,7 @@ import (
 
 	"surety/base/errs"
 	"surety/enclave"
+	"surety/enclave/attest"
 	"surety/enclave/client"
 	"surety/enclave/state"
 	"surety/sandbox/runtime"
@@ -48,8 +49,16 @@ func (o *Opened) openState(ctx context.Context, s *enclave.State) error {
 	held := &sealedState{lease: lease, target: s.Target}
 	o.states = append(o.states, held)
 	keys := lease.Keys()
+	kept := attest.Kept{Instance: o.order.Instance, Name: s.Name}
+	for _, key := range keys {
+		kept.Keys = append(kept.Keys, key.Key)
+	}
+	anchor, err := attest.Anchor(ctx, o.order.Device, lease, kept)
+	if err != nil {
+		return err
+	}
 	held.served, err = state.Serve(state.ServeConfig{
-		Config: state.Config{Dir: dir, Keys: keys, Anchor: lease, Bytes: s.Bytes, Clock: o.deps.Clock},
+		Config: state.Config{Dir: dir, Keys: keys, Anchor: anchor, Bytes: s.Bytes, Clock: o.deps.Clock},
 		Log:    func(text string) { o.note(s.Name, text) }})
 	return err
 }

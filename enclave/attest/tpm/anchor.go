@@ -176,6 +176,16 @@ func (a *Anchor) Last() (epoch uint64, root enclave.Digest) {
 // epoch is the last one's next; the last one itself with its root is taken again. Kind Invalid
 // otherwise.
 func (a *Anchor) Commit(ctx context.Context, epoch uint64, root enclave.Digest) error {
+	return a.commit(ctx, epoch, root, func() bool { return epoch == a.epoch+1 })
+}
+
+// Advance is Commit of any epoch that is later: of a state that was elsewhere meanwhile.
+func (a *Anchor) Advance(ctx context.Context, epoch uint64, root enclave.Digest) error {
+	return a.commit(ctx, epoch, root, func() bool { return epoch > a.epoch })
+}
+
+func (a *Anchor) commit(ctx context.Context, epoch uint64, root enclave.Digest, follows func() bool,
+) error {
 	if err := ctx.Err(); err != nil {
 		return errs.As(errs.Canceled, err, "tpm.anchor")
 	}
@@ -190,7 +200,7 @@ func (a *Anchor) Commit(ctx context.Context, epoch uint64, root enclave.Digest) 
 	if epoch == a.epoch && root == a.root {
 		return nil
 	}
-	if epoch != a.epoch+1 {
+	if !follows() {
 		return errs.New(errs.Invalid, "tpm.anchor: epoch %d after %d", epoch, a.epoch)
 	}
 	a.unsure = true

@@ -144,3 +144,68 @@ func TestAnchorIsRefused(t *testing.T) {
 		t.Errorf("nobody waits: %v", err)
 	}
 }
+
+// broker stands for a lease: it knows what it was told last, and can be set back.
+type broker struct {
+	epoch uint64
+	root  enclave.Digest
+	gone  bool
+}
+
+func (b *broker) Last() (uint64, enclave.Digest) { return b.epoch, b.root }
+
+func (b *broker) Commit(_ context.Context, epoch uint64, root enclave.Digest) error {
+	if b.gone {
+		return errs.New(errs.Unavailable, "no broker")
+	}
+	b.epoch, b.root = epoch, root
+	return nil
+}
+
+// A broker that was set back is known by the TPM; a state that was elsewhere is taken.
+func TestTPMBesideABroker(t *testing.T) {
+	d := openDevice(t, startEmulator(t, t.TempDir()))
+	lease := &broker{}
+	open := func() (Keeper, error) {
+		t.Helper()
+		a, err := OpenAnchor(t.Context(), d, AnchorConfig{Index: IndexOf("scorer", "data"),
+			Keys: [][32]byte{{1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Beside(lease, a)
+	}
+	both, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for epoch := uint64(1); epoch <= 3; epoch++ {
+		if err := both.Commit(t.Context(), epoch, rootAt(epoch)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if epoch, root := both.Last(); epoch != 3 || root != rootAt(3) {
+		t.Errorf("at %d %s", epoch, root)
+	}
+	lease.gone = true
+	if err := both.Commit(t.Context(), 4, rootAt(4)); !errs.Is(err, errs.Unavailable) {
+		t.Errorf("no broker: %v", err)
+	}
+	if both, err = open(); err != nil {
+		t.Fatalf("after a broker that was away: %v", err)
+	}
+	*lease = broker{epoch: 9, root: rootAt(9)} // on another machine meanwhile
+	if both, err = open(); err != nil {
+		t.Fatalf("after a while elsewhere: %v", err)
+	}
+	if err := both.Commit(t.Context(), 10, rootAt(10)); err != nil {
+		t.Fatal(err)
+	}
+	for name, old := range map[string]broker{"set back": {epoch: 9, root: rootAt(9)},
+		"emptied": {}, "another history": {epoch: 10, root: rootAt(11)}} {
+		*lease = old
+		if _, err := open(); !errs.Is(err, errs.Corrupt) {
+			t.Errorf("a broker that was %s: %v", name, err)
+		}
+	}
+}

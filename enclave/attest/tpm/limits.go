@@ -26,6 +26,11 @@ const (
 	// secretBytes is the size of the secret that proves where an attestation key lives.
 	secretBytes = 32
 
+	// firstIndex and indexPairs are where anchors of states by name are: 65,536 pairs of indices in
+	// the owner's part, of which a machine uses a few.
+	firstIndex = 0x01A00000
+	indexPairs = 1 << 16
+
 	// defaultIndex is where an Anchor keeps its record, and the next one its counter: from the part
 	// of the index space that belongs to the machine's owner.
 	defaultIndex = 0x01805355
