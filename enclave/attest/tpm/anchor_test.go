@@ -191,7 +191,7 @@ func TestTPMBesideABroker(t *testing.T) {
 	if err := both.Commit(t.Context(), 4, rootAt(4)); !errs.Is(err, errs.Unavailable) {
 		t.Errorf("no broker: %v", err)
 	}
-	if both, err = open(); err != nil {
+	if _, err = open(); err != nil {
 		t.Fatalf("after a broker that was away: %v", err)
 	}
 	*lease = broker{epoch: 9, root: rootAt(9)} // on another machine meanwhile
