@@ -21,13 +21,17 @@ func calls([]string) error {
 	if err := os.Chdir("/state/calls"); err != nil {
 		return err
 	}
-	for name, call := range map[string]func() error{
-		"append": appends, "truncate": truncates, "times": times, "owners": owners,
-		"directory": directory, "renames": renames, "attributes": attributes, "statfs": statfs,
-		"fallocate": fallocates, "sockets and pipes": special, "sync": syncs, "errors": refusals,
+	for _, c := range []struct {
+		name string
+		call func() error
+	}{
+		{"errors", refusals}, {"append", appends}, {"truncate", truncates}, {"times", times},
+		{"owners", owners}, {"directory", directory}, {"renames", renames},
+		{"attributes", attributes}, {"statfs", statfs}, {"fallocate", fallocates},
+		{"sockets and pipes", special}, {"sync", syncs},
 	} {
-		if err := call(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := c.call(); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
@@ -213,6 +217,9 @@ func syncs() error {
 }
 
 func refusals() error {
+	if err := os.WriteFile("present", nil, 0o600); err != nil {
+		return err
+	}
 	long := string(bytes.Repeat([]byte("n"), 256))
 	for _, c := range []struct {
 		err  error
