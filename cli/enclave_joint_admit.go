@@ -37,12 +37,12 @@ func jointAdmit(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "admit DIR CONTRACT BUNDLE",
 		Short: "Let this party's broker release its key to one enclave, under the contract",
-		Long: `Checks the bundle: that every file is what its manifest measures, that the program, the brokers and
-the layers are those of the contract, that the contract in it is this one, and that the party's own
-columns are those that it sealed. Then the party's broker gets the key of the columns, with a policy:
-this measurement and no other, under this contract, on the contract's kinds of machine, until the
-contract ends, and as often as its budget says. A simulation's root has to be named, and of hardware
-what it boots. With -o json the policy.`,
+		Long: `Checks the bundle: that every file is what its manifest measures, that the program, the
+brokers and the layers are those of the contract, that the contract in it is this one, and that
+the party's own columns are those that it sealed. Then the party's broker gets the key of the
+columns, with a policy: this measurement and no other, under this contract, on the contract's
+kinds of machine, until the contract ends, and as often as its budget says. A simulation's root
+has to be named, and of hardware what it boots. With -o json the policy.`,
 		Example: `  surety enclave joint admit bank contract.cbor joint.bundle --sim-root root.pem
   surety enclave joint admit bank contract.cbor joint.bundle --platform 8f1c...e2`,
 		Args: exactArgs("DIR", "CONTRACT", "BUNDLE"),
@@ -185,6 +185,10 @@ func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p 
 		}
 	}
 	if slices.ContainsFunc(p.Machines, func(r enclave.MachineRule) bool { return r.TEE == enclave.Sim }) {
+		if len(p.Machines) > 1 {
+			return p, errs.New(errs.Invalid, "simulations and hardware are not admitted together: what is "+
+				"simulated has no firmware that could be judged")
+		}
 		p.TCB = enclave.TCBUnknown // no vendor speaks of a simulation's firmware
 	}
 	if len(p.Machines) == 0 {
@@ -242,8 +246,8 @@ func jointWithdraw(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "withdraw DIR",
 		Short: "Let this party's broker release its key to nobody any more",
-		Long: `Takes the policy and the key of the party's columns away. What was released before cannot be taken
-back; no run begins from then on.`,
+		Long: `Takes the policy and the key of the party's columns away. What was released before
+cannot be taken back; no run begins from then on.`,
 		Example: `  surety enclave joint withdraw bank`,
 		Args:    exactArgs("DIR"),
 	}

@@ -142,10 +142,10 @@ func jointBuild(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "build CONTRACT",
 		Short: "Build the enclave of a contract and the parties' sealed columns",
-		Long: `Needs no party's key: the columns are sealed by their owners. What comes out is measured, with the
-contract's digest in it, and is what each party then admits, or not. Whoever builds it signs it with
-the key in --signer, which is made where it is absent. With -o json {bundle, measure, program,
-contract, signer}.`,
+		Long: `Needs no party's key: the columns are sealed by their owners. What comes out is
+measured, with the contract's digest in it, and is what each party then admits, or not. Whoever
+builds it signs it with the key in --signer, which is made where it is absent. With -o json
+{bundle, measure, program, contract, signer}.`,
 		Example: `  surety enclave joint build contract.cbor --columns bank=bank --columns shop=shop`,
 		Args:    exactArgs("CONTRACT"),
 	}

@@ -53,11 +53,11 @@ func jointMatch(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "match DIR CONTRACT",
 		Short: "Find the customers that both parties have, without showing the others",
-		Long: `Private set intersection with the other party, which runs the same command: one listens, the other
-connects. Both show the keys that sign the contract; nobody else can be at either end. What comes of
-it is DIR/matches: this party's rows that the other has too, each with a token that only the two know.
-The other party learns the same of its own rows, and how many this one has. With -o json {session,
-rows, peer, matches, guarantee}.`,
+		Long: `Private set intersection with the other party, which runs the same command: one listens,
+the other connects. Both show the keys that sign the contract; nobody else can be at either end.
+What comes of it is DIR/matches: this party's rows that the other has too, each with a token that
+only the two know. The other party learns the same of its own rows, and how many this one has.
+With -o json {session, rows, peer, matches, guarantee}.`,
 		Example: `  surety enclave joint match bank contract.cbor --table bank.csv --id ID --listen 127.0.0.1:9000
   surety enclave joint match shop contract.cbor --table shop.csv --id ID --connect 127.0.0.1:9000`,
 		Args: exactArgs("DIR", "CONTRACT"),
@@ -126,9 +126,10 @@ func jointSeal(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "seal DIR CONTRACT",
 		Short: "Seal the contract's columns of the matched customers",
-		Long: `Writes DIR/columns.sealed and DIR/columns.json, which the other party or an operator may have, and
-DIR/columns.key, which stays. Ids and columns that the contract does not name are not in them. What
-was sealed before is replaced, under a new key. With -o json what columns.json holds.`,
+		Long: `Writes DIR/columns.sealed and DIR/columns.json, which the other party or an operator may
+have, and DIR/columns.key, which stays. Ids and columns that the contract does not name are not
+in them. What was sealed before is replaced, under a new key. With -o json what columns.json
+holds.`,
 		Example: `  surety enclave joint seal bank contract.cbor --table bank.csv --id ID`,
 		Args:    exactArgs("DIR", "CONTRACT"),
 	}
@@ -230,9 +231,9 @@ func jointOpen(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "open DIR CONTRACT ANSWER WHAT",
 		Short: "Open what a run told this party",
-		Long: `ANSWER is the directory that "run" wrote; WHAT is scores, reasons, metrics or model. Nobody but the
-party can open it. Scores and reasons are written with the ids of --table in place of tokens, where it
-is given.`,
+		Long: `ANSWER is the directory that "run" wrote; WHAT is scores, reasons, metrics or model.
+Nobody but the party can open it. Scores and reasons are written with the ids of --table in place
+of tokens, where it is given.`,
 		Example: `  surety enclave joint open bank contract.cbor answer metrics
   surety enclave joint open bank contract.cbor answer scores --table bank.csv --id ID`,
 		Args: exactArgs("DIR", "CONTRACT", "ANSWER", "WHAT"),
@@ -245,10 +246,11 @@ is given.`,
 		if err != nil {
 			return err
 		}
-		content, err := openAnswer(p, s, args[2], args[3])
+		content, r, err := openAnswer(p, s, args[2], args[3])
 		if err != nil {
 			return err
 		}
+		env.note("guarantee: %s (run %s)", r.Guarantee, r.Run)
 		if table != "" {
 			if content, err = nameRows(p, s, table, id, content); err != nil {
 				return err
@@ -259,19 +261,26 @@ is given.`,
 	})
 }
 
-// openAnswer opens one output, and compares it with the receipt beside it.
-func openAnswer(p *jointParty, s enclave.SignedContract, answer, what string) ([]byte, error) {
+// openAnswer opens one output, and compares it with the receipt beside it, which it returns.
+func openAnswer(p *jointParty, s enclave.SignedContract, answer, what string) ([]byte, *enclave.Receipt,
+	error) {
 	receipt, err := os.ReadFile(filepath.Join(answer, jointReceiptFile))
 	if err != nil {
-		return nil, fileError(err, "receipt")
+		return nil, nil, fileError(err, "receipt")
 	}
 	r, _, _, err := enclave.OpenReceipt(receipt)
 	if err == nil {
 		err = s.Fits(r)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	content, err := openOutput(p, s, r, answer, what)
+	return content, r, err
+}
+
+func openOutput(p *jointParty, s enclave.SignedContract, r *enclave.Receipt, answer, what string) ([]byte,
+	error) {
 	for _, o := range r.Outputs {
 		if o.To != p.name || o.What != what {
 			continue

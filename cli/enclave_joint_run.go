@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,12 +45,13 @@ func jointRun(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run CONTRACT BUNDLE",
 		Short: "Run a contract's enclave once, and keep its answer and receipt",
-		Long: `Shows evidence to every party's broker, with the keys they release opens the columns in memory, and
-lets the program compute. What comes out is a directory: a sealed file for each thing that a party is
-told, which only that party can open, and the receipt, signed by a key that the run's evidence is bound
-to. Where anything fails nothing is written, and the brokers have counted the run. Whoever runs it
-needs no key. With --evidence the receipt is recorded in an evidence log that no node has open.
-With -o json {answer, run, guarantee, tee, rows, model, measure, receipt, outputs: [{to, what, rows}]}.`,
+		Long: `Shows evidence to every party's broker, with the keys they release opens the columns in
+memory, and lets the program compute. What comes out is a directory: a sealed file for each thing
+that a party is told, which only that party can open, and the receipt, signed by a key that the
+run's evidence is bound to. Where anything fails nothing is written, and the brokers have counted
+the run. Whoever runs it needs no key. With --evidence the receipt is recorded in an evidence log
+that no node has open. With -o json {answer, run, guarantee, tee, rows, model, measure, receipt,
+outputs: [{to, what, rows}]}.`,
 		Example: `  surety enclave joint run contract.cbor joint.bundle --broker bank-broker=http://127.0.0.1:9001 \
     --broker shop-broker=http://127.0.0.1:9002 --out answer`,
 		Args: exactArgs("CONTRACT", "BUNDLE"),
@@ -82,7 +85,7 @@ func (f *jointRunFlags) run(h *enclaved) error {
 		return err
 	}
 	if f.log != "" {
-		if err := recordReceipt(h.Context(), f.log, &receipt); err != nil {
+		if err := recordReceipt(h, f.log, &receipt); err != nil {
 			return err
 		}
 	}
@@ -93,9 +96,9 @@ func jointRoot(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "root",
 		Short: "Write the root certificate of this machine's simulation",
-		Long: `The certificate, as PEM, that simulated evidence of this machine ends in, made where there is none.
-Parties who want to try things out name it where they admit an enclave. It proves nothing about the
-machine: whoever runs it has the key.`,
+		Long: `The certificate, as PEM, that simulated evidence of this machine ends in, made where
+there is none. Parties who want to try things out name it where they admit an enclave. It proves
+nothing about the machine: whoever runs it has the key.`,
 		Example: `  surety enclave joint root > root.pem`,
 		Args:    noArgs,
 	}
@@ -289,10 +292,19 @@ func writeAnswer(out string, a *joint.Answer, receipt []byte) error {
 	return fileErrorOrNil(os.Rename(tmp, out), "answer")
 }
 
-// recordReceipt appends the receipt to an evidence log.
-func recordReceipt(ctx context.Context, dir string, r *jointReceipt) (err error) {
+// recordReceipt appends to an evidence log what the receipt says, and the digest of its file.
+func recordReceipt(h *enclaved, dir string, r *jointReceipt) (err error) {
 	const source = "enclave.joint"
-	log, err := tlog.Open(ctx, tlog.Options{Directory: dir})
+	sum := sha256.Sum256(r.file)
+	payload, err := json.Marshal(struct {
+		SHA256  string           `json:"sha256"`
+		Receipt *enclave.Receipt `json:"receipt"`
+	}{hexDigits(sum[:]), &r.Receipt})
+	if err != nil {
+		return errs.As(errs.Internal, err, "receipt")
+	}
+	tlog.RouteLibraryLog(h.log())
+	log, err := tlog.Open(h.Context(), tlog.Options{Directory: dir})
 	if err != nil {
 		return err
 	}
@@ -301,8 +313,8 @@ func recordReceipt(ctx context.Context, dir string, r *jointReceipt) (err error)
 	if err != nil {
 		return err
 	}
-	return log.Append(ctx, evidence.Entry{Source: source, SourceSeq: last + 1, Part: "enclave",
-		Kind: "joint.receipt", Subjects: []ident.ID{r.id}, At: r.At, Payload: r.file})
+	return log.Append(h.Context(), evidence.Entry{Source: source, SourceSeq: last + 1, Part: "enclave",
+		Kind: "joint.receipt", Subjects: []ident.ID{r.id}, At: r.At, Payload: payload})
 }
 
 // showAnswer says what came of a run.

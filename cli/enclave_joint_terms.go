@@ -28,9 +28,9 @@ func jointInit(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a party: its keys, and what others need to know of it",
-		Long: `Makes DIR, of this user alone: a key that signs contracts, a key that answers are sealed to, the
-store of a key broker in DIR/broker, and DIR/party.json, which the other party may have. With -o json
-what party.json holds.`,
+		Long: `Makes DIR, of this user alone: a key that signs contracts, a key that answers are sealed
+to, the store of a key broker in DIR/broker, and DIR/party.json, which the other party may have.
+With -o json what party.json holds.`,
 		Example: `  surety enclave joint init bank --name bank`,
 		Args:    exactArgs("DIR"),
 	}
@@ -81,8 +81,9 @@ func jointSample(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sample",
 		Short: "Write a synthetic population with all columns, to split between parties",
-		Long: `Writes micro-merchants that are generated from a seed, as comma-separated text with a header: what
-"surety up" lends to. They are synthetic, and no figure about them says anything about real ones.`,
+		Long: `Writes micro-merchants that are generated from a seed, as comma-separated text with a
+header: what "surety up" lends to. They are synthetic, and no figure about them says anything
+about real ones.`,
 		Example: `  surety enclave joint sample --rows 8000 > people.csv`,
 		Args:    noArgs,
 	}
@@ -113,10 +114,11 @@ func jointPropose(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "propose TERMS",
 		Short: "Make a contract of terms and parties, for all to sign",
-		Long: `TERMS is a JSON file: name, join, target, columns, reasons, operation, machines, outputs, rule,
-budget, and days that it is in force. The parties are given by their party.json. The program is this
-one: its digest, with everything else that decides how the enclave behaves, is written into the
-contract, and whoever has the same version gets the same. With -o json the contract.`,
+		Long: `TERMS is a JSON file: name, join, target, columns, reasons, operation, machines,
+outputs, rule, budget, and days that it is in force. The parties are given by their party.json.
+The program is this one: its digest, with everything else that decides how the enclave behaves,
+is written into the contract, and whoever has the same version gets the same. With -o json the
+contract.`,
 		Example: `  surety enclave joint propose terms.json --party bank/party.json --party shop/party.json`,
 		Args:    exactArgs("TERMS"),
 	}
@@ -179,8 +181,9 @@ func jointSign(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sign DIR CONTRACT",
 		Short: "Sign a contract as a party, once its program was checked",
-		Long: `Builds the contract's program anew from this very program, and signs only where it is the one that
-the contract names. The signature is written into the file. With -o json the contract.`,
+		Long: `Builds the contract's program anew from this very program, and signs only where it is
+the one that the contract names. The signature is written into the file. With -o json the
+contract.`,
 		Example: `  surety enclave joint sign bank contract.cbor`,
 		Args:    exactArgs("DIR", "CONTRACT"),
 	}

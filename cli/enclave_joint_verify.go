@@ -21,12 +21,12 @@ func jointVerify(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify CONTRACT ANSWER",
 		Short: "Check a run's receipt offline: contract, machine, measurement, inputs and outputs",
-		Long: `ANSWER is the directory that "run" wrote, or a receipt alone. The contract must be signed by all; the
-receipt must be one that it allows, signed by a key that the evidence in it is bound to; the evidence
-must end in a root that is trusted: those of AMD and Intel are built in, a simulation's is named by
---sim-root. Sealed files beside the receipt are compared with it. The network is not asked. With
--o json {accepted, guarantee, simulated, reason, receipt, checks: [{name, passed, saw, wants, result}]};
-status 1 where it is refused.`,
+		Long: `ANSWER is the directory that "run" wrote, or a receipt alone. The contract must be
+signed by all; the receipt must be one that it allows, signed by a key that the evidence in it is
+bound to; the evidence must end in a root that is trusted: those of AMD and Intel are built in, a
+simulation's is named by --sim-root. Sealed files beside the receipt are compared with it. The
+network is not asked. Status 1 where it is refused. With -o json {accepted, guarantee, simulated,
+reason, receipt, checks: [{name, passed, saw, wants, result}]}.`,
 		Example: `  surety enclave joint verify contract.cbor answer --sim-root root.pem`,
 		Args:    exactArgs("CONTRACT", "ANSWER"),
 	}
@@ -189,11 +189,11 @@ func jointCompare(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare CONTRACT",
 		Short: "Fit the same model to both parties' plaintext, to see what a joint run is worth",
-		Long: `Needs both parties' directories and tables in one place, which in earnest nobody has: it is for
-trying things out on public or synthetic data. Prints how well the model does, by the area under the
-curve (AUC) on the rows held out, with either party's columns alone and with both; and, with --answer,
-what the enclave said, opened by the first party that it told. With -o json {rows, auc_micro,
-alone_auc_micro: {PARTY: n}, inside_auc_micro, difference_micro, guarantee}.`,
+		Long: `Needs both parties' directories and tables in one place, which in earnest nobody has: it
+is for trying things out on public or synthetic data. Prints how well the model does, by the area
+under the curve (AUC) on the rows held out, with either party's columns alone and with both; and,
+with --answer, what the enclave said, opened by the first party that it told. With -o json {rows,
+auc_micro, alone_auc_micro: {PARTY: n}, inside_auc_micro, difference_micro, guarantee}.`,
 		Example: `  surety enclave joint compare contract.cbor --dir bank=bank --dir shop=shop \
     --table bank=bank.csv --table shop=shop.csv --id ID --answer answer`,
 		Args: exactArgs("CONTRACT"),
@@ -286,7 +286,7 @@ func (c *comparison) inside(s enclave.SignedContract, dirs map[string]string, an
 		if err != nil {
 			return err
 		}
-		content, err := openAnswer(p, s, answer, enclave.OutMetrics)
+		content, r, err := openAnswer(p, s, answer, enclave.OutMetrics)
 		if err != nil {
 			return err
 		}
@@ -295,15 +295,8 @@ func (c *comparison) inside(s enclave.SignedContract, dirs map[string]string, an
 			return errs.As(errs.Corrupt, err, "compare: metrics")
 		}
 		c.Inside, c.Difference = figures.Measured.AUC, figures.Measured.AUC-c.Joint
-		receipt, err := os.ReadFile(filepath.Join(answer, jointReceiptFile))
-		if err != nil {
-			return fileError(err, "receipt")
-		}
-		r, _, _, err := enclave.OpenReceipt(receipt)
-		if err == nil {
-			c.Guarantee = r.Guarantee
-		}
-		return err
+		c.Guarantee = r.Guarantee
+		return nil
 	}
 	return errs.New(errs.NotFound, "compare: the contract tells nobody the metrics")
 }

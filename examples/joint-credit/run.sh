@@ -101,7 +101,7 @@ refused "${run[@]}" --out early # nobody has admitted it
 for party in bank shop; do joint admit "$party" contract.cbor joint.bundle --sim-root "$simroot"; done
 
 step "run: join, train, score, inside"
-"${run[@]}" --out answer
+"${run[@]}" --out answer --evidence evidence
 
 step "receipt: checked offline"
 joint verify contract.cbor answer --sim-root "$simroot"
