@@ -35,7 +35,8 @@ type Comparison struct {
 	Fields  []enclave.Difference `json:"fields"`
 	Files   []FileDifference     `json:"files"`
 	More    int                  `json:"more,omitempty"` // files that differ and are not listed
-	// Sealed are secret layers that differ and whose keys are not given: what is in them is not shown.
+	// Sealed are secret layers that differ and whose keys are not given, or others: what is in them is
+	// not shown.
 	Sealed []string `json:"sealed,omitempty"`
 	// Resealed are secret layers that hold the same files under another id or key.
 	Resealed []string `json:"resealed,omitempty"`
@@ -88,12 +89,12 @@ func (c *Comparison) layers(ctx context.Context, before, after *Bundle, i, j int
 	}
 	old, err := openLayer(before, i, keyBefore)
 	if err != nil {
-		return err
+		return c.sealed(l.Name, err)
 	}
 	defer old.Close() // nothing was written
 	now, err := openLayer(after, j, keyAfter)
 	if err != nil {
-		return err
+		return c.sealed(l.Name, err)
 	}
 	defer now.Close() // nothing was written
 	files := &treeDiff{ctx: ctx, layer: l.Name, old: old.Reader, now: now.Reader}
@@ -106,6 +107,15 @@ func (c *Comparison) layers(ctx context.Context, before, after *Bundle, i, j int
 	room := min(len(files.found), maxListed-len(c.Files))
 	c.Files = append(c.Files, files.found[:room]...)
 	c.More += len(files.found) - room
+	return nil
+}
+
+// sealed takes a key that is another layer's as one that is not there.
+func (c *Comparison) sealed(name string, err error) error {
+	if !errs.Is(err, errs.Unauthorized) {
+		return err
+	}
+	c.Sealed = append(c.Sealed, name)
 	return nil
 }
 
