@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"surety/enclave"
 	"surety/enclave/layer"
 	"surety/enclave/pack"
+	"surety/sys/entropy"
 )
 
 // The tree that is built has one large file, as a model is, and many small ones, as a language's
@@ -35,9 +35,7 @@ func (b *enclaveBench) tree() (dir string, size int64, err error) {
 		return "", 0, errs.As(errs.NoSpace, err, "tree")
 	}
 	content := make([]byte, size)
-	if _, err := rand.Read(content); err != nil {
-		return "", 0, errs.As(errs.Unavailable, err, "tree")
-	}
+	entropy.System().Fill(content)
 	small := size / benchLibraryShare / benchLibraryFile * benchLibraryFile
 	err = os.WriteFile(filepath.Join(dir, "model"), content[small:], 0o644)
 	for at := int64(0); at < small; at += benchLibraryFile {
@@ -71,12 +69,16 @@ func (b *enclaveBench) bundle(ctx context.Context, kind enclave.LayerKind, out s
 	return made, rate(size, b.clock.Now().Sub(began)), err
 }
 
+// newSigner is a signing key that nobody else has.
+func newSigner() ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	entropy.System().Fill(seed)
+	return ed25519.NewKeyFromSeed(seed)
+}
+
 // build builds images of both kinds, in turns.
 func (b *enclaveBench) build(ctx context.Context) error {
-	_, signer, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return errs.As(errs.Unavailable, err, "signer")
-	}
+	signer := newSigner()
 	kinds := []enclave.LayerKind{enclave.Public, enclave.Secret}
 	rates := map[enclave.LayerKind][]float64{}
 	for range b.config.Rounds {
@@ -112,10 +114,7 @@ func (b buffer) WriteAt(p []byte, at int64) (int, error) {
 // read reads a sealed layer as a start does, and from front to back in one goroutine, as a program does
 // that has it behind a file system; both check every block.
 func (b *enclaveBench) read(ctx context.Context) (err error) {
-	_, signer, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return errs.As(errs.Unavailable, err, "signer")
-	}
+	signer := newSigner()
 	key := layer.Key{2}
 	out := filepath.Join(b.config.Dir, "sealed")
 	made, _, err := b.bundle(ctx, enclave.Secret, out, key, signer)

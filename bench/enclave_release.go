@@ -2,8 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net"
@@ -16,6 +14,7 @@ import (
 	"surety/enclave/broker"
 	"surety/enclave/client"
 	"surety/enclave/layer"
+	"surety/sys/entropy"
 )
 
 // benchTenant is whose secret is released.
@@ -72,11 +71,7 @@ func (b *enclaveBench) release(ctx context.Context) (err error) {
 
 // guest makes an enclave of the smallest program, on the machine's simulation.
 func (b *enclaveBench) guest(ctx context.Context) (g guest, v *attest.Verifier, err error) {
-	_, signer, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return g, nil, errs.As(errs.Unavailable, err, "signer")
-	}
-	made, _, err := b.bundle(ctx, enclave.Public, filepath.Join(b.config.Dir, "guest"), layer.Key{}, signer)
+	made, _, err := b.bundle(ctx, enclave.Public, filepath.Join(b.config.Dir, "guest"), layer.Key{}, newSigner())
 	if err != nil {
 		return g, nil, err
 	}
@@ -102,9 +97,7 @@ func (b *enclaveBench) guest(ctx context.Context) (g guest, v *attest.Verifier, 
 // admit stores a key and a policy that releases it to the guest's signer.
 func (b *enclaveBench) admit(ctx context.Context, keeper *broker.Broker, g guest) error {
 	key := make([]byte, layer.KeyBytes)
-	if _, err := rand.Read(key); err != nil {
-		return errs.As(errs.Unavailable, err, "key")
-	}
+	entropy.System().Fill(key)
 	m := g.signed.Manifest
 	return errors.Join(keeper.PutSecret(ctx, benchTenant, "layer-key", "tree", key, false),
 		keeper.SetPolicy(ctx, benchTenant, "layer-key/tree", enclave.Policy{Name: "bench",

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"surety/base/clock"
 	"surety/base/errs"
+	"surety/sys/entropy"
 )
 
 // How examples/tflite lays out its directory, and where the model is inside.
@@ -94,9 +94,7 @@ func (b *enclaveBench) start(ctx context.Context) error {
 func (b *enclaveBench) seal(ctx context.Context, project string) error {
 	secret := filepath.Join(project, "secrets", "word")
 	content := make([]byte, oneMiB)
-	if _, err := rand.Read(content); err != nil {
-		return errs.As(errs.Unavailable, err, "secret")
-	}
+	entropy.System().Fill(content)
 	if err := errors.Join(os.MkdirAll(secret, 0o700),
 		os.WriteFile(filepath.Join(secret, "word"), content, 0o600)); err != nil {
 		return errs.As(errs.NoSpace, err, "secret")
@@ -126,8 +124,8 @@ func (b *enclaveBench) inference(ctx context.Context) error {
 		return err
 	}
 	defer outside.stop()
-	inside, err := startInference(b.command(ctx, "enclave", "run", "-i", filepath.Join(dir, inferenceProject),
-		"--", "--serve", inferenceModel))
+	inside, err := startInference(b.command(ctx, "enclave", "run", "-i",
+		filepath.Join(dir, inferenceProject), "--", "--serve", inferenceModel))
 	if err != nil {
 		return err
 	}
