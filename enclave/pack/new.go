@@ -58,10 +58,11 @@ func NewProject(o NewOrder) (*Project, error) {
 }
 
 func (o NewOrder) write(text string) error {
-	for _, dir := range [...]string{filepath.Join(rootName, "etc"), secretsName} {
-		if err := os.MkdirAll(filepath.Join(o.Dir, dir), 0o755); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(filepath.Join(o.Dir, rootName, "etc"), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(o.Dir, secretsName), 0o700); err != nil {
+		return err
 	}
 	for _, file := range etc {
 		path := filepath.Join(o.Dir, rootName, "etc", file.name)
