@@ -17,7 +17,7 @@ type Kept struct {
 }
 
 // Anchor returns what keeps a state's epoch and root: the lease, and where the device is a TPM, its
-// memory besides. Kind Corrupt where the TPM has seen more than the lease's broker knows.
+// memory besides. Kind Refused where the TPM has seen more than the lease's broker knows.
 func Anchor(ctx context.Context, d Device, lease Keeper, k Kept) (Keeper, error) {
 	t, is := d.(*tpm.Device)
 	if !is {

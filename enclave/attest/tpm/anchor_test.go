@@ -204,7 +204,7 @@ func TestTPMBesideABroker(t *testing.T) {
 	for name, old := range map[string]broker{"set back": {epoch: 9, root: rootAt(9)},
 		"emptied": {}, "another history": {epoch: 10, root: rootAt(11)}} {
 		*lease = old
-		if _, err := open(); !errs.Is(err, errs.Corrupt) {
+		if _, err := open(); !errs.Is(err, errs.Refused) {
 			t.Errorf("a broker that was %s: %v", name, err)
 		}
 	}

@@ -24,16 +24,16 @@ type beside struct {
 // Beside returns a keeper that tells the broker first and then the TPM, and is refused where the TPM
 // has seen more than the broker knows: then the broker itself was set back, with its database. A TPM
 // that knows less is no contradiction: the state was on another machine, or the power went between
-// the two. Kind Corrupt.
+// the two. Kind Refused.
 func Beside(lease Keeper, a *Anchor) (Keeper, error) {
 	epoch, root := lease.Last()
 	seen, last := a.Last()
 	switch {
 	case seen > epoch:
-		return nil, errs.New(errs.Corrupt, "tpm.anchor: the broker knows epoch %d, and this TPM has seen "+
+		return nil, errs.New(errs.Refused, "tpm.anchor: the broker knows epoch %d, and this TPM has seen "+
 			"%d: the broker was set back", epoch, seen)
 	case seen == epoch && last != root:
-		return nil, errs.New(errs.Corrupt, "tpm.anchor: the broker and this TPM know epoch %d by two "+
+		return nil, errs.New(errs.Refused, "tpm.anchor: the broker and this TPM know epoch %d by two "+
 			"roots", epoch)
 	}
 	return &beside{lease, a}, nil
