@@ -188,19 +188,11 @@ func (v *Volume) compact() error {
 	if v.disk.reach <= 2*live+2*v.segmentLimit() {
 		return nil
 	}
-	quota := max(moveBytes, 2*v.written)
-	places := v.places()
 	var b batch
-	for _, s := range v.worst() {
-		for _, p := range places[s.number] {
-			if quota <= 0 {
-				return v.finishBatch(&b)
-			}
-			quota -= frameBytes(int(p.ref.length))
-			if err := v.move(&b, p); err != nil {
-				_ = v.leave() // frames may be sealed for offsets that others would be sealed for
-				return err
-			}
+	for _, p := range v.moves(max(moveBytes, 2*v.written)) {
+		if err := v.move(&b, p); err != nil {
+			_ = v.leave() // frames may be sealed for offsets that others would be sealed for
+			return err
 		}
 	}
 	return v.finishBatch(&b)
@@ -238,17 +230,33 @@ func (v *Volume) worst() []*segment {
 	return found
 }
 
-// places lists the chunks of each segment.
-func (v *Volume) places() map[uint64][]sealedChunk {
-	places := map[uint64][]sealedChunk{}
-	for _, number := range sortedKeys(v.tree.nodes) {
-		n := v.tree.nodes[number]
-		for _, index := range sortedKeys(n.chunks) {
-			r := n.chunks[index]
-			places[r.segment] = append(places[r.segment], sealedChunk{n, index, r})
+// moves lists chunks of the worst segments, in the order they stand, of about so many bytes.
+func (v *Volume) moves(quota int64) []sealedChunk {
+	chosen, left := map[uint64]bool{}, quota
+	for _, s := range v.worst() {
+		if left <= 0 {
+			break
+		}
+		chosen[s.number] = true
+		left -= s.live
+	}
+	var found []sealedChunk
+	for _, n := range v.tree.nodes {
+		for index, r := range n.chunks {
+			if chosen[r.segment] {
+				found = append(found, sealedChunk{n, index, r})
+			}
 		}
 	}
-	return places
+	slices.SortFunc(found, func(a, b sealedChunk) int {
+		return cmp.Or(cmp.Compare(a.ref.segment, b.ref.segment), cmp.Compare(a.ref.offset, b.ref.offset))
+	})
+	for i, c := range found {
+		if quota -= frameBytes(int(c.ref.length)); quota <= 0 {
+			return found[:i+1]
+		}
+	}
+	return found
 }
 
 var _ inode.FS = (*Volume)(nil)
