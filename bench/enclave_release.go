@@ -71,7 +71,8 @@ func (b *enclaveBench) release(ctx context.Context) (err error) {
 
 // guest makes an enclave of the smallest program, on the machine's simulation.
 func (b *enclaveBench) guest(ctx context.Context) (g guest, v *attest.Verifier, err error) {
-	made, _, err := b.bundle(ctx, enclave.Public, filepath.Join(b.config.Dir, "guest"), layer.Key{}, newSigner())
+	out := filepath.Join(b.config.Dir, "guest")
+	made, _, err := b.bundle(ctx, enclave.Public, out, layer.Key{}, newSigner())
 	if err != nil {
 		return g, nil, err
 	}

@@ -43,7 +43,7 @@ func (b *enclaveBench) must(ctx context.Context, commands ...[]string) error {
 		c := b.command(ctx, words...)
 		c.Stdout, c.Stderr = &said, &said
 		if err := c.Run(); err != nil {
-			return errs.As(errs.Unavailable, err, "surety %s: %s", strings.Join(words, " "), &said)
+			return errs.As(errs.Refused, err, "surety %s: %s", strings.Join(words, " "), &said)
 		}
 	}
 	return nil
@@ -83,7 +83,7 @@ func (b *enclaveBench) start(ctx context.Context) error {
 		took = append(took, millis(b.clock.Now().Sub(began)))
 		_, drained := io.Copy(io.Discard, out)
 		if err := errors.Join(err, drained, c.Wait()); err != nil {
-			return errs.As(errs.Unavailable, err, "run: %s", &complaints)
+			return errs.As(errs.Refused, err, "run: %s", &complaints)
 		}
 	}
 	b.add("enclave start to first output", "smallest program, secret layer of 1 MiB", "ms", took)
@@ -181,7 +181,7 @@ func (p *inferring) median() (clock.Duration, error) {
 	}
 	line, err := p.answers.ReadString('\n')
 	if err != nil {
-		return 0, errs.As(errs.Unavailable, err, "answer: %s", &p.complaints)
+		return 0, errs.As(errs.Refused, err, "answer: %s", &p.complaints)
 	}
 	took, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
 	return clock.Duration(took), errs.As(errs.Corrupt, err, "answer")
