@@ -141,7 +141,7 @@ func TestNewProjectIsWhole(t *testing.T) {
 		t.Errorf("it is %+v", p)
 	}
 	for name, mode := range map[string]os.FileMode{"keys": 0o700 | os.ModeDir, "keys/signer.pem": 0o600,
-		"secrets": 0o700 | os.ModeDir,
+		"secrets":         0o700 | os.ModeDir,
 		"root/etc/passwd": 0o644, "root": 0o755 | os.ModeDir} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", name, info, err)
