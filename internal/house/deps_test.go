@@ -57,6 +57,7 @@ var lattice = [...]row{
 	{"sys/access", sys, "base/... sys/..."},
 	{"sys/presence", sys, "base/..."},
 	{"sys/inode", sys, ""},
+	{"sys/plainyaml", sys, "base/..."},
 	{"sys/probe", sys, "base/... sys/..."},
 
 	{"ledger", core, "base/..."},

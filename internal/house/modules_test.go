@@ -29,7 +29,8 @@ var holders = [...]holder{
 	{"golang.org/x/sys", "sys/... sandbox/... cli node tests", "0013-golang-x.md"},
 	{"golang.org/x/net", "sandbox/egress", "0025-x-net.md"},
 	{"golang.org/x/mod", "evidence evidence/tlog", "0013-golang-x.md"},
-	{"github.com/goccy/go-yaml", "node lending/intake lending/score/frame sandbox/policyfile enclave/pack",
+	{"github.com/goccy/go-yaml", "node lending/intake lending/score/frame sandbox/policyfile enclave/pack " +
+		"sys/plainyaml tests",
 		"0014-yaml.md"},
 	{"github.com/prometheus/client_golang", "sys/telemetry", "0015-prometheus.md"},
 	{"modernc.org/sqlite", "rdb/embed", "0016-sqlite.md"},
