@@ -46,6 +46,9 @@ const (
 	actStateClosed  = "state.closed"
 )
 
+// ActReleased is the act of an Outcome that gave a secret away.
+const ActReleased = actReleased
+
 // Acts lists what an Outcome can be of.
 func Acts() []string {
 	return []string{actAppraised, actReleased, actRefused, actPublished, actStateOpened,

@@ -10,6 +10,7 @@ import (
 	"surety/base/errs"
 	"surety/enclave"
 	"surety/enclave/client"
+	"surety/sys/wallclock"
 )
 
 // withStates lets a tenant's policy admit builds to its states.
@@ -441,5 +442,43 @@ func TestLeaseMessages(t *testing.T) {
 	change = nil
 	if err := l.Close(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLeaseByTheBrokersClock has a holder whose clock stands still: it is the broker who refuses what
+// lapsed, or was taken by another.
+func TestLeaseByTheBrokersClock(t *testing.T) {
+	w := newWorld(t)
+	w.withStates("bank", w.machine.policy())
+	ctx := context.Background()
+	b := newBuild(t, w.machine, signerKey, nil)
+	c, err := client.New(client.Config{URL: w.server.URL, Key: w.broker.Key(), Attester: b,
+		Clock: wallclock.NewManual(w.clock.Now())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Attest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapsed, err := s.OpenState(ctx, books)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := s.OpenState(ctx, client.StateRequest{Instance: "two", Name: "books"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(30 * second)
+	refused(t, lapsed.Commit(ctx, 1, enclave.Digest{1}), errs.Locked, "the lease lapsed 0 s ago")
+	other, err := w.attest(b).OpenState(ctx, client.StateRequest{Instance: "two", Name: "books"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, taken.Commit(ctx, 1, enclave.Digest{1}), errs.Locked, "another has the state")
+	for _, l := range []*client.Lease{lapsed, taken, other} {
+		if err := l.Close(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }
