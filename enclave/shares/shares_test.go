@@ -2,6 +2,7 @@ package shares
 
 import (
 	"context"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -57,18 +58,50 @@ func tcp(t testing.TB) (left, right net.Conn) {
 // parties opens the two sides of a session without a hello, and runs something on each.
 func parties(t testing.TB, params Params, each func(p *party) error) {
 	t.Helper()
-	runParties(t, params, each)
+	sides(t, params, func(p *party) error {
+		if err := p.open(entropy.Seeded(uint64(p.role))); err != nil {
+			return err
+		}
+		return each(p)
+	})
 }
 
+// runParties is parties with base transfers that were dealt beforehand: for many short runs.
 func runParties(t fataler, params Params, each func(p *party) error) {
+	sides(t, params, func(p *party) error {
+		p.deal()
+		return each(p)
+	})
+}
+
+// deal gives a party its side of base transfers drawn from a fixed seed.
+func (p *party) deal() {
+	for chooses := Active; chooses <= Passive; chooses++ {
+		random := rand.New(rand.NewPCG(uint64(chooses), 99))
+		var pairs [bases][2]seed
+		for i := range pairs {
+			for k := range pairs[i] {
+				binary.LittleEndian.PutUint64(pairs[i][k][:], random.Uint64())
+			}
+		}
+		difference := block{random.Uint64(), random.Uint64()}
+		if chooses == p.role {
+			p.chooser = newChooser(pairs)
+			continue
+		}
+		var seeds [bases]seed
+		for i := range seeds {
+			seeds[i] = pairs[i][difference.bit(i)]
+		}
+		p.offerer = newOfferer(difference, seeds)
+	}
+}
+
+func sides(t fataler, params Params, each func(p *party) error) {
 	left, right := net.Pipe()
 	active, passive := pairOver(left, right, func(role Role, conn net.Conn) error {
 		w := newWire(context.Background(), conn, DefaultIdle)
-		p := &party{wire: w, role: role, params: params}
-		err := p.open(entropy.Seeded(uint64(role)))
-		if err == nil {
-			err = each(p)
-		}
+		err := each(&party{wire: w, role: role, params: params})
 		if closed := w.close(err); err == nil {
 			err = closed
 		}

@@ -97,10 +97,15 @@ func TestSeedsDiffer(t *testing.T) {
 // TestCorrelate compares products of bits and numbers with plain ones, over more than one chunk too.
 func TestCorrelate(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.SampledFrom([]int{0, 1, 63, 64, 65, 300, chunkTransfers, 3*chunkTransfers + 7})
+		size := rapid.SampledFrom([]int{0, 1, 63, 64, 65, 300, 300, 300, chunkTransfers + 7})
 		checkCorrelate(t, size.Draw(t, "active bits"), size.Draw(t, "passive bits"),
 			rapid.Uint64().Draw(t, "seed"))
 	})
+}
+
+// TestCorrelateLong has more chunks than are on their way at a time, and not the same number each way.
+func TestCorrelateLong(t *testing.T) {
+	checkCorrelate(t, (2*window+4)*chunkTransfers+5, 3*chunkTransfers+7, 1)
 }
 
 type fataler interface {
