@@ -71,7 +71,7 @@ has to be named, and of hardware what it boots. With -o json the policy.`,
 		if err != nil {
 			return err
 		}
-		if err := admitJoint(ctx, p, policy); err != nil {
+		if err := admitJoint(ctx, p, &policy); err != nil {
 			return err
 		}
 		return env.show(policy, func(w io.Writer) error {
@@ -82,18 +82,53 @@ has to be named, and of hardware what it boots. With -o json the policy.`,
 	})
 }
 
-func admitJoint(ctx context.Context, p *jointParty, policy enclave.Policy) error {
+// admitJoint gives the broker the key and the policy. What was released under the contract before, to
+// another build or before a withdrawal, counts: nobody gets a new budget by building again. It is kind
+// Refused where nothing is left. No policy stands while it is counted.
+func admitJoint(ctx context.Context, p *jointParty, policy *enclave.Policy) error {
 	key, err := layerKeyOf(p)
 	if err != nil {
 		return err
 	}
 	defer clear(key[:])
 	return p.administer(ctx, func(a broker.Admin) error {
+		err := a.RemovePolicy(ctx, p.name, jointKind+"/"+jointTag)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		used, err := releasedUnder(ctx, a, p.name, policy.Name)
+		if err != nil {
+			return err
+		}
+		if policy.Uses <= used {
+			return errs.New(errs.Refused, "the budget of %d runs is used up: the key was released %d times "+
+				"under %s", policy.Uses, used, policy.Name)
+		}
+		policy.Uses -= used
+		policy.Daily = min(policy.Daily, policy.Uses)
 		if err := a.PutSecret(ctx, p.name, jointKind, jointTag, key[:], true); err != nil {
 			return err
 		}
-		return a.SetPolicy(ctx, p.name, jointKind+"/"+jointTag, policy)
+		return a.SetPolicy(ctx, p.name, jointKind+"/"+jointTag, *policy)
 	})
+}
+
+// releasedUnder counts a party's releases under policies of a name, which is the contract's own.
+func releasedUnder(ctx context.Context, a broker.Admin, party, policy string) (used int64, err error) {
+	records, err := a.Outcomes(ctx, party, brokerRecords)
+	if err != nil {
+		return 0, err
+	}
+	if len(records) >= brokerRecords {
+		return 0, errs.New(errs.TooLarge, "the broker of %s has %d records or more: how often the key was "+
+			"released cannot be told", party, brokerRecords)
+	}
+	for i := range records {
+		if records[i].Act == broker.ActReleased && records[i].Policy == policy {
+			used++
+		}
+	}
+	return used, nil
 }
 
 // checkJointBundle sees that a bundle is one that the party has agreed to, and returns its measurement.
@@ -172,7 +207,7 @@ func contractIn(path string, size int64) ([]byte, error) {
 func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p enclave.Policy,
 	err error) {
 	c := s.Contract
-	p = enclave.Policy{Name: c.Name, Expires: c.Expires, Measures: []enclave.Digest{measure},
+	p = enclave.Policy{Name: c.Name + "-" + s.Digest.Short(), Expires: c.Expires, Measures: []enclave.Digest{measure},
 		Contract: s.Digest, TCB: enclave.TCBStatus(a.tcb), Uses: int64(c.Budget.Runs),
 		Daily: int64(c.Budget.Daily)}
 	for _, tee := range c.Machines {

@@ -114,6 +114,7 @@ func TestJointFromTermsToAdmission(t *testing.T) {
 			t.Errorf("%s releases by %+v", party, policy)
 		}
 	}
+	done(t, "admit bank contract.cbor joint.bundle --sim-root root.pem") // again: nothing was released
 	done(t, "withdraw bank")
 	if got := asProgram(t, "withdraw bank"); got.status == 0 {
 		t.Error("what was withdrawn is withdrawn again")

@@ -20,6 +20,9 @@ const (
 	// jointWait is how long a party waits for the other to come and match: people start both.
 	jointWait = 10 * time.Minute
 
+	// brokerRecords is how many records a broker lists at once; a party's own has a few for each run.
+	brokerRecords = 1000
+
 	// maxFirstWord bounds what a kept enclave says of its start, in bytes: 16 tokens of a few
 	// kilobytes.
 	maxFirstWord = 1 << 20

@@ -13,8 +13,10 @@ import (
 	"testing"
 
 	"surety/base/clock"
+	"surety/base/ident"
 	"surety/enclave"
 	"surety/enclave/pack"
+	"surety/evidence/tlog"
 )
 
 // jointRows is how many customers the example is run on here, and what is planted in each.
@@ -71,7 +73,7 @@ func TestJointCredit(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, words := range []string{"guarantee       simulated", "difference                            0.0000",
-		"was released as often as the policy allows", "no policy says to whom it is released",
+		"was released as often as the policy allows", "the budget of 1 runs is used up", "no policy says to whom it is released",
 		`the contract does not tell "shop" the "scores"`, "no root is trusted for such reports",
 		"SIMULATED: no memory protection", `"joint-credit" is not signed by bank and shop`} {
 		if !strings.Contains(string(out), words) {
@@ -94,8 +96,35 @@ func TestJointCredit(t *testing.T) {
 	if p.in(out) != "" {
 		t.Error("the example prints a planted value")
 	}
+	jointRecorded(t, dir)
 	jointTampering(t, dir)
 	jointContracts(t, dir)
+}
+
+// jointRecorded looks for the receipt's record in the evidence log.
+func jointRecorded(t *testing.T, dir string) {
+	t.Helper()
+	file, err := os.ReadFile(filepath.Join(dir, "answer", "receipt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt, _, _, err := enclave.OpenReceipt(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := ident.Parse(receipt.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := tlog.Open(t.Context(), tlog.Options{Directory: filepath.Join(dir, "evidence")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	leaves, err := log.Lookup(t.Context(), run, 0, tlog.MaxLookup)
+	if err != nil || len(leaves) != 1 || leaves[0].Record.Kind != "joint.receipt" {
+		t.Errorf("the log has %v of the run, %v", leaves, err)
+	}
 }
 
 // jointAUC holds the figures that the example prints against each other.

@@ -118,10 +118,11 @@ joint compare contract.cbor --dir bank=bank --dir shop=shop --table bank=bank.cs
   --id "$id" --answer answer
 
 step "refusals"
-refused "${run[@]}" --out again # the budget is one run
+refused "${run[@]}" --out again                                               # the budget is one run,
+refused joint admit bank contract.cbor joint.bundle --sim-root "$simroot" # and no new one is to be had
 sed 's/customer/Customer/;s/merchant/Merchant/' contract.cbor >changed.cbor
 refused joint show changed.cbor
-joint withdraw bank
+joint withdraw shop
 refused "${run[@]}" --out withdrawn
 [ ! -e early ] && [ ! -e again ] && [ ! -e withdrawn ]
 

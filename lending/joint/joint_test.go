@@ -292,7 +292,7 @@ func (p person) opens(t testing.TB, a *Answer, what string) []byte {
 }
 
 func TestJointIsThePlaintextModel(t *testing.T) {
-	w := taiwan(t, 30_000)
+	w := taiwan(t, 12_000)
 	if w == nil {
 		w = invented(t, 8000)
 	}
