@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"surety/base/errs"
+	"surety/sys/plainyaml"
 )
 
 // The project's file is edited as text, so that what people wrote around it stays: their comments
@@ -57,13 +58,13 @@ func (p *Project) setCommand(s suggested) ([]string, error) {
 // setKey puts a line into the place of a key's, where that is one line too, and behind the others
 // where there is none.
 func (p *Project) setKey(lines []string, key, line string) []string {
-	node := child(p.body, key)
+	node := plainyaml.Child(p.file.Body, key)
 	if node == nil {
 		return append(lines, line)
 	}
 	last := lastLine{}
 	ast.Walk(&last, node)
-	at := lineOf(node.GetToken()) - 1
+	at := plainyaml.Line(node) - 1
 	if last.line-1 == at && strings.HasPrefix(lines[at], key+":") {
 		lines[at] = line
 		return lines
@@ -76,12 +77,12 @@ func (p *Project) addLayer(l ProjectLayer) error {
 	item := fmt.Sprintf("- {name: %s, target: %s}", quote(l.Name), quote(l.Target))
 	want := len(p.Layers) + 1
 	return p.edit("layers:\n  "+item, func(lines []string) []string {
-		node, isList := child(p.body, "layers").(*ast.SequenceNode)
+		node, isList := plainyaml.Child(p.file.Body, "layers").(*ast.SequenceNode)
 		switch {
 		case !isList:
 			return append(lines, "layers:", "  "+item)
 		case len(node.Values) == 0:
-			at := lineOf(node.GetToken()) - 1
+			at := plainyaml.Line(node) - 1
 			return slices.Replace(lines, at, at+1, "layers:", "  "+item)
 		}
 		last := lastLine{}
@@ -100,7 +101,7 @@ type lastLine struct{ line int }
 // Visit looks at one node and goes on to those below it.
 func (l *lastLine) Visit(node ast.Node) ast.Visitor {
 	if node != nil && node.GetToken() != nil {
-		l.line = max(l.line, lineOf(node.GetToken()))
+		l.line = max(l.line, plainyaml.Line(node))
 	}
 	return l
 }

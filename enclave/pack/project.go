@@ -13,6 +13,7 @@ import (
 	"surety/base/errs"
 	"surety/enclave"
 	"surety/sandbox/policyfile"
+	"surety/sys/plainyaml"
 )
 
 // Names in a project.
@@ -58,7 +59,7 @@ type Project struct {
 	Owners   string // root, or keep
 	Layers   []ProjectLayer
 
-	body ast.Node
+	file *plainyaml.File
 }
 
 // ProjectLayer is a layer besides the root.
@@ -87,174 +88,174 @@ func LoadProject(dir string) (*Project, error) {
 // parseProject reads the file's form, fills in what it leaves open, and checks what can be checked
 // without the files.
 func parseProject(data []byte) (*Project, error) {
-	body, err := parseYAML(data)
+	file, err := plainyaml.Parse(projectName, data, maxProject)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{}
-	p := &Project{SVN: 1, Cwd: "/", Network: enclave.NetworkNone, Owners: "root", body: body}
-	for _, pair := range pairs(body) {
+	r := reader{file}
+	p := &Project{SVN: 1, Cwd: "/", Network: enclave.NetworkNone, Owners: "root", file: file}
+	for _, pair := range plainyaml.Pairs(file.Body) {
 		p.read(r, pair)
 	}
-	if r.err != nil {
-		return nil, r.err
+	if r.Err() != nil {
+		return nil, r.Err()
 	}
 	if p.Name == "" {
-		return nil, at(body, "key name is missing")
+		return nil, file.At(file.Body, "key name is missing")
 	}
 	if p.Product == "" {
 		p.Product = p.Name
 	}
 	if p.Owners != "root" && p.Owners != "keep" {
-		return nil, at(find(body, "owners"), "owners: %.40q, want root or keep", p.Owners)
+		return nil, file.At(file.Find("owners"), "owners: %.40q, want root or keep", p.Owners)
 	}
 	return p, p.complete()
 }
 
 // read takes one key of the file.
-func (p *Project) read(r *reader, pair *ast.MappingValueNode) {
+func (p *Project) read(r reader, pair *ast.MappingValueNode) {
 	key, value := pair.Key.GetToken().Value, pair.Value
 	switch key {
 	case "name":
-		p.Name = r.text(key, value)
+		p.Name = r.Text(key, value)
 	case "product":
-		p.Product = r.text(key, value)
+		p.Product = r.Text(key, value)
 	case "svn":
-		p.SVN = r.number(key, value, math.MaxUint64)
+		p.SVN = r.Number(key, value, math.MaxUint64)
 	case "debug":
-		p.Debug = r.flag(key, value)
+		p.Debug = r.Flag(key, value)
 	case "command":
-		p.Command = list(r, key, value, r.text)
+		p.Command = plainyaml.List(r.File, key, value, r.Text)
 	case "entries":
-		p.Entries = list(r, key, value, r.text)
+		p.Entries = plainyaml.List(r.File, key, value, r.Text)
 	case "env":
-		p.Env = list(r, key, value, r.text)
+		p.Env = plainyaml.List(r.File, key, value, r.Text)
 	case "env_names":
-		p.EnvNames = list(r, key, value, r.text)
+		p.EnvNames = plainyaml.List(r.File, key, value, r.Text)
 	case "cwd":
-		p.Cwd = r.text(key, value)
+		p.Cwd = r.Text(key, value)
 	case "uid":
-		p.UID = uint32(r.number(key, value, math.MaxUint32))
+		p.UID = uint32(r.Number(key, value, math.MaxUint32))
 	case "gid":
-		p.GID = uint32(r.number(key, value, math.MaxUint32))
+		p.GID = uint32(r.Number(key, value, math.MaxUint32))
 	case "args":
-		p.Args = r.flag(key, value)
+		p.Args = r.Flag(key, value)
 	default:
 		p.readRest(r, pair)
 	}
 }
 
 // readRest takes the keys of what stands around the program.
-func (p *Project) readRest(r *reader, pair *ast.MappingValueNode) {
+func (p *Project) readRest(r reader, pair *ast.MappingValueNode) {
 	key, value := pair.Key.GetToken().Value, pair.Value
 	switch key {
 	case "policy":
-		p.Policy = r.text(key, value)
+		p.Policy = r.Text(key, value)
 	case "network":
-		p.Network = r.text(key, value)
+		p.Network = r.Text(key, value)
 	case "shown":
-		p.Shown = list(r, key, value, r.shown)
+		p.Shown = plainyaml.List(r.File, key, value, r.shown)
 	case "overlay":
-		p.Overlay = r.flag(key, value)
+		p.Overlay = r.Flag(key, value)
 	case "limits":
 		p.Limits = r.limits(key, value)
 	case "state":
-		p.State = list(r, key, value, r.state)
+		p.State = plainyaml.List(r.File, key, value, r.state)
 	case "brokers":
-		p.Brokers = list(r, key, value, r.broker)
+		p.Brokers = plainyaml.List(r.File, key, value, r.broker)
 	case "contract":
-		if err := p.Contract.UnmarshalText([]byte(r.text(key, value))); err != nil {
-			r.fail(value, "contract: want sha384: and 96 hexadecimal digits")
+		if err := p.Contract.UnmarshalText([]byte(r.Text(key, value))); err != nil {
+			r.Fail(value, "contract: want sha384: and 96 hexadecimal digits")
 		}
 	case "owners":
-		p.Owners = r.text(key, value)
+		p.Owners = r.Text(key, value)
 	case "layers":
-		p.Layers = list(r, key, value, r.layer)
+		p.Layers = plainyaml.List(r.File, key, value, r.layer)
 	default:
-		r.fail(pair.Key, "key %s is unknown", key)
+		r.Fail(pair.Key, "key %s is unknown", key)
 	}
 }
 
-func (r *reader) shown(field string, node ast.Node) (s enclave.Shown) {
+func (r reader) shown(field string, node ast.Node) (s enclave.Shown) {
 	s.ReadOnly = true
-	for _, pair := range r.mapping(field, node) {
+	for _, pair := range r.Mapping(field, node) {
 		switch key := pair.Key.GetToken().Value; key {
 		case "target":
-			s.Target = r.text(field+".target", pair.Value)
+			s.Target = r.Text(field+".target", pair.Value)
 		case "read_only":
-			s.ReadOnly = r.flag(field+".read_only", pair.Value)
+			s.ReadOnly = r.Flag(field+".read_only", pair.Value)
 		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
+			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
 		}
 	}
 	return s
 }
 
-func (r *reader) limits(field string, node ast.Node) (l enclave.Limits) {
-	for _, pair := range r.mapping(field, node) {
+func (r reader) limits(field string, node ast.Node) (l enclave.Limits) {
+	for _, pair := range r.Mapping(field, node) {
 		switch key := pair.Key.GetToken().Value; key {
 		case "memory":
 			l.Memory = r.size(field+".memory", pair.Value)
 		case "cpu":
-			l.CPU = r.number(field+".cpu", pair.Value, math.MaxUint32)
+			l.CPU = r.Number(field+".cpu", pair.Value, math.MaxUint32)
 		case "processes":
-			l.Processes = r.number(field+".processes", pair.Value, math.MaxUint32)
+			l.Processes = r.Number(field+".processes", pair.Value, math.MaxUint32)
 		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
+			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
 		}
 	}
 	return l
 }
 
-func (r *reader) state(field string, node ast.Node) (s enclave.State) {
+func (r reader) state(field string, node ast.Node) (s enclave.State) {
 	s.Broker = enclave.LocalBroker
-	for _, pair := range r.mapping(field, node) {
+	for _, pair := range r.Mapping(field, node) {
 		switch key := pair.Key.GetToken().Value; key {
 		case "name":
-			s.Name = r.text(field+".name", pair.Value)
+			s.Name = r.Text(field+".name", pair.Value)
 		case "target":
-			s.Target = r.text(field+".target", pair.Value)
+			s.Target = r.Text(field+".target", pair.Value)
 		case "bytes":
 			s.Bytes = r.size(field+".bytes", pair.Value)
 		case "broker":
-			s.Broker = r.text(field+".broker", pair.Value)
+			s.Broker = r.Text(field+".broker", pair.Value)
 		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
+			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
 		}
 	}
 	return s
 }
 
-func (r *reader) broker(field string, node ast.Node) (b enclave.Broker) {
-	for _, pair := range r.mapping(field, node) {
+func (r reader) broker(field string, node ast.Node) (b enclave.Broker) {
+	for _, pair := range r.Mapping(field, node) {
 		switch key := pair.Key.GetToken().Value; key {
 		case "name":
-			b.Name = r.text(field+".name", pair.Value)
+			b.Name = r.Text(field+".name", pair.Value)
 		case "key":
-			if err := b.Key.UnmarshalText([]byte(r.text(field+".key", pair.Value))); err != nil {
-				r.fail(pair.Value, "%s.key: want 64 hexadecimal digits, the SHA-256 of a key", field)
+			if err := b.Key.UnmarshalText([]byte(r.Text(field+".key", pair.Value))); err != nil {
+				r.Fail(pair.Value, "%s.key: want 64 hexadecimal digits, the SHA-256 of a key", field)
 			}
 		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
+			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
 		}
 	}
 	return b
 }
 
-func (r *reader) layer(field string, node ast.Node) (l ProjectLayer) {
+func (r reader) layer(field string, node ast.Node) (l ProjectLayer) {
 	l.Kind = enclave.Secret
-	for _, pair := range r.mapping(field, node) {
+	for _, pair := range r.Mapping(field, node) {
 		switch key := pair.Key.GetToken().Value; key {
 		case "name":
-			l.Name = r.text(field+".name", pair.Value)
+			l.Name = r.Text(field+".name", pair.Value)
 		case "kind":
-			l.Kind = enclave.LayerKind(r.text(field+".kind", pair.Value))
+			l.Kind = enclave.LayerKind(r.Text(field+".kind", pair.Value))
 		case "target":
-			l.Target = r.text(field+".target", pair.Value)
+			l.Target = r.Text(field+".target", pair.Value)
 		case "key":
-			l.Key = r.text(field+".key", pair.Value)
+			l.Key = r.Text(field+".key", pair.Value)
 		default:
-			r.fail(pair.Key, "key %s.%s is unknown", field, key)
+			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
 		}
 	}
 	return l
@@ -300,7 +301,7 @@ func (p *Project) located(err error) error {
 			break
 		}
 	}
-	return errs.New(errs.KindOf(err), "%s", at(find(p.body, field), "%s: %s", field, wrong.Text).Error())
+	return errs.New(errs.KindOf(err), "%s", p.file.At(p.file.Find(field), "%s: %s", field, wrong.Text).Error())
 }
 
 // bare is the manifest without layers and policy.
@@ -317,14 +318,14 @@ func (p *Project) bare() enclave.Manifest {
 func (p *Project) Manifest() (enclave.Manifest, error) {
 	m := p.bare()
 	if len(m.Command) == 0 {
-		return m, errs.Wrap(at(find(p.body, "command"), "command is missing: say what to run, such as "+
+		return m, errs.Wrap(p.file.At(p.file.Find("command"), "command is missing: say what to run, such as "+
 			"command: [/bin/%s]", p.Name), "pack.project: %s", p.Dir)
 	}
 	if p.Policy == "" {
 		return m, nil
 	}
 	if !filepath.IsLocal(p.Policy) {
-		return m, at(find(p.body, "policy"), "policy: %.80q is no file of the project", p.Policy)
+		return m, p.file.At(p.file.Find("policy"), "policy: %.80q is no file of the project", p.Policy)
 	}
 	var err error
 	if m.Policy, err = readSmall(filepath.Join(p.Dir, p.Policy), enclave.MaxPolicy); err == nil {

@@ -53,7 +53,7 @@ layers:
 func TestProjectIsRead(t *testing.T) {
 	p, err := parseProject([]byte(everything))
 	must(t, err)
-	p.body = nil
+	p.file = nil
 	key, contract := enclave.KeyID{}, enclave.Digest{}
 	for i := range key {
 		key[i] = 0xab
@@ -84,7 +84,7 @@ func TestProjectIsRead(t *testing.T) {
 // TestProjectErrorsNameTheLine gives a file with one mistake each.
 func TestProjectErrorsNameTheLine(t *testing.T) {
 	for _, row := range []struct{ text, says string }{
-		{"", "documents, not one"},
+		{"", "the file is empty"},
 		{"- a\n", "line 1: the file is no mapping"},
 		{"svn: 1\n", "line 1: key name is missing"},
 		{"name: credit\nnome: x\n", "line 2: key nome is unknown"},
@@ -119,7 +119,7 @@ func TestProjectErrorsNameTheLine(t *testing.T) {
 		{"name: !!str credit\n", "line 1: tags"},
 		{"name: credit\ncwd:\n", "line 2: a key without a value"},
 		{"name: credit\n---\nname: b\n", "documents, not one"},
-		{"name: credit\ncommand: [[[[[[[[/bin/x]]]]]]]]\n", "line 2: more than 6 levels"},
+		{"name: credit\ncommand: [[[[[[[[[/bin/x]]]]]]]]]\n", "line 2: more than 8 levels"},
 	} {
 		_, err := parseProject([]byte(row.text))
 		if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), row.says) {

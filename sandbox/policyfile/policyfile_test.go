@@ -77,8 +77,8 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	const head = "policy: v1\nmode: enforce\n"
 	for _, row := range []struct{ want, file string }{
-		{"line 1: 1 documents", ""},
-		{"line 1: 1 documents", "# nothing\n"},
+		{"line 1: the file is empty", ""},
+		{"line 1: the file is empty", "# nothing\n"},
 		{"line 1: 2 documents", head + "---\nname: x\n"},
 		{"line 1: the file is no mapping", "- policy: v1\n"},
 		{"line 1: the file is no mapping", "policy\n"},

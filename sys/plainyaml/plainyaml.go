@@ -114,11 +114,16 @@ func (c *plainCheck) Visit(node ast.Node) ast.Visitor {
 
 // At is an error at the line of a node, of kind Invalid.
 func (f *File) At(node ast.Node, format string, args ...any) error {
-	line := 1
-	if node != nil && node.GetToken() != nil {
-		line = lineOf(node.GetToken())
+	return errs.As(errs.Invalid, errs.New(errs.Invalid, format, args...), "%s: line %d", f.name,
+		Line(node))
+}
+
+// Line is the line of a file that a node begins in, from 1.
+func Line(node ast.Node) int {
+	if node == nil {
+		return 1
 	}
-	return errs.As(errs.Invalid, errs.New(errs.Invalid, format, args...), "%s: line %d", f.name, line)
+	return lineOf(node.GetToken())
 }
 
 func lineOf(t *token.Token) int {
@@ -144,7 +149,7 @@ func (f *File) foreign(err error) error {
 func (f *File) Find(field string) ast.Node {
 	node := f.Body
 	for step := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
-		next := child(node, step)
+		next := Child(node, step)
 		if next == nil {
 			return node
 		}
@@ -153,8 +158,8 @@ func (f *File) Find(field string) ast.Node {
 	return node
 }
 
-// child returns the value under a key, or the item "[3]" of a list; nil where there is none.
-func child(node ast.Node, step string) ast.Node {
+// Child returns the value under a key, or the item "[3]" of a list; nil where there is none.
+func Child(node ast.Node, step string) ast.Node {
 	for _, pair := range Pairs(node) {
 		if pair.Key.GetToken().Value == step {
 			return pair.Value
