@@ -10,10 +10,8 @@ const (
 	// maxKey bounds a file with a key, in bytes: a PEM block of an Ed25519 key has 119.
 	maxKey = 16 << 10
 
-	// maxProject bounds enclave.yaml, in bytes, and maxDepth how far keys and lists stand in each other
-	// in it: it has three levels.
+	// maxProject bounds enclave.yaml, in bytes: people write it, and nobody writes a megabyte.
 	maxProject = 1 << 20
-	maxDepth   = 6
 
 	// copyBytes is the size of a piece when bytes are copied.
 	copyBytes = 1 << 20

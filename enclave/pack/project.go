@@ -301,7 +301,8 @@ func (p *Project) located(err error) error {
 			break
 		}
 	}
-	return errs.New(errs.KindOf(err), "%s", p.file.At(p.file.Find(field), "%s: %s", field, wrong.Text).Error())
+	located := p.file.At(p.file.Find(field), "%s: %s", field, wrong.Text)
+	return errs.New(errs.KindOf(err), "%s", located.Error())
 }
 
 // bare is the manifest without layers and policy.
