@@ -48,9 +48,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 func check(err error) {
@@ -102,6 +104,11 @@ func main() {
 		}
 		fmt.Printf("held %x\n", sha256.Sum256(all))
 		io.Copy(io.Discard, os.Stdin)
+	case "wait": // until it is told to end
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, syscall.SIGTERM)
+		fmt.Println("waiting")
+		<-ended
 	case "tell": // FILE: gives it away
 		data, err := os.ReadFile(os.Args[2])
 		check(err)
