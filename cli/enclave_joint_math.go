@@ -40,11 +40,11 @@ func jointMath(env *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "math DIR CONTRACT",
 		Short: "Fit and apply a contract's model without any enclave: by shares, trusting no machine",
-		Long: `Both parties run this at the same time, one with --listen and the other with --connect, once "match"
-has found the customers they share. They show each other the keys that signed the contract and fit a
-logistic regression to both parties' columns without either seeing the other's: every number in
-between is in two shares, each of which alone is noise. The contract names the model "logistic" and
-no program.
+		Long: `Both parties run this at the same time, one with --listen and the other with --connect, once
+"match" has found the customers they share. They show each other the keys that signed the contract
+and fit a logistic regression to both parties' columns without either seeing the other's: every
+number in between is in two shares, each of which alone is noise. The contract names the model
+"logistic" and no program.
 
 What is revealed: to both, which of the shared customers have no outcome, and how many rows, prepared
 columns and steps there are; and the outputs that the contract names, to whom it names. A party that
@@ -58,7 +58,7 @@ it with "open". Runs are counted in DIR/runs, against the contract's budget.
 With -o json one object: guarantee, contract, party, rows, learnt, judged, columns, dropped, clamped,
 weights, intercept, folded, metrics, traffic; with --bench guarantee, rows, judged, columns, steps,
 coarse, took_nanos, bytes, transfers, auc_micro, plain_auc_micro, alone_auc_micro and worst.`,
-		Example: `  surety enclave joint math bank contract.cbor --table bank.csv --listen 127.0.0.1:9000 --out scored
+		Example: `  surety enclave joint math bank contract.cbor --table bank.csv --listen 127.0.0.1:9000
   surety enclave joint math shop contract.cbor --table shop.csv --connect 127.0.0.1:9000 --out told
   surety enclave joint math --bench`,
 		Args: rangeArgs(0, "DIR", "CONTRACT"),
