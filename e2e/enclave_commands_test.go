@@ -23,7 +23,7 @@ func TestEnclaveCommands(t *testing.T) {
 	program := keeperProgram(t)
 	const nonce = "00112233445566778899aabbccddeeff"
 	covered := map[string]bool{"broker run": true, // newOwner
-		"enrol": true, "connect": true} // TestEnclave... of TPMs and of attested TLS
+		"enrol": true, "connect": true} // TestEnclaveByTPM, TestEnclaveLife
 	do := func(words, want string) string {
 		t.Helper()
 		split := strings.Fields(words)
@@ -89,7 +89,7 @@ func TestEnclaveCommands(t *testing.T) {
 	do("inspect evening.enclave", "evening")
 	for _, command := range reference(t) {
 		words, ours := strings.CutPrefix(command, "enclave ")
-		if ours && !covered[words] && !strings.HasPrefix(words, "joint ") { // TestEnclaveJoint has those
+		if ours && !covered[words] && !strings.HasPrefix(words, "joint ") { // TestJointCredit has those
 			t.Errorf("surety %s is in the reference and in no test", command)
 		}
 	}
