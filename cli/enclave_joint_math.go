@@ -46,18 +46,19 @@ and fit a logistic regression to both parties' columns without either seeing the
 number in between is in two shares, each of which alone is noise. The contract names the model
 "logistic" and no program.
 
-What is revealed: to both, which of the shared customers have no outcome, and how many rows, prepared
-columns and steps there are; and the outputs that the contract names, to whom it names. A party that
-is told both its weights and the scores knows what the other's columns add to each score. Both
-parties are taken to keep to the protocol. docs/reference/enclave-math.md has the rest.
+What is revealed: to both, which of the shared customers have no outcome, and how many rows,
+prepared columns and steps there are; and the outputs that the contract names, to whom it names. A
+party that is told both its weights and the scores knows what the other's columns add to each score.
+Both parties are taken to keep to the protocol. docs/reference/enclave-math.md has the rest.
 
 The result is labelled "math": what it rests on is arithmetic, and no operator and no machine beside
-the party's own. What this party is told is sealed into --out, with a receipt signed by its key: open
-it with "open". Runs are counted in DIR/runs, against the contract's budget.
+the party's own. What this party is told is sealed into --out, with a receipt signed by its key:
+open it with "open". Runs are counted in DIR/runs, against the contract's budget.
 
-With -o json one object: guarantee, contract, party, rows, learnt, judged, columns, dropped, clamped,
-weights, intercept, folded, metrics, traffic; with --bench guarantee, rows, judged, columns, steps,
-coarse, took_nanos, bytes, transfers, auc_micro, plain_auc_micro, alone_auc_micro and worst.`,
+With -o json one object: guarantee, contract, party, rows, learnt, judged, columns, dropped,
+clamped, weights, intercept, folded, metrics, traffic; with --bench guarantee, rows, judged,
+columns, steps, coarse, took_nanos, bytes, transfers, auc_micro, plain_auc_micro, alone_auc_micro
+and worst.`,
 		Example: `  surety enclave joint math bank contract.cbor --table bank.csv --listen 127.0.0.1:9000
   surety enclave joint math shop contract.cbor --table shop.csv --connect 127.0.0.1:9000 --out told
   surety enclave joint math --bench`,
