@@ -207,8 +207,8 @@ func contractIn(path string, size int64) ([]byte, error) {
 func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p enclave.Policy,
 	err error) {
 	c := s.Contract
-	p = enclave.Policy{Name: c.Name + "-" + s.Digest.Short(), Expires: c.Expires, Measures: []enclave.Digest{measure},
-		Contract: s.Digest, TCB: enclave.TCBStatus(a.tcb), Uses: int64(c.Budget.Runs),
+	p = enclave.Policy{Name: c.Name + "-" + s.Digest.Short(), Expires: c.Expires,
+		Measures: []enclave.Digest{measure}, Contract: s.Digest, TCB: enclave.TCBStatus(a.tcb), Uses: int64(c.Budget.Runs),
 		Daily: int64(c.Budget.Daily)}
 	for _, tee := range c.Machines {
 		rule, named, err := a.machine(tee)

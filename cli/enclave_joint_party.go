@@ -279,8 +279,8 @@ func openAnswer(p *jointParty, s enclave.SignedContract, answer, what string) ([
 	return content, r, err
 }
 
-func openOutput(p *jointParty, s enclave.SignedContract, r *enclave.Receipt, answer, what string) ([]byte,
-	error) {
+func openOutput(p *jointParty, s enclave.SignedContract, r *enclave.Receipt, answer, what string,
+) ([]byte, error) {
 	for _, o := range r.Outputs {
 		if o.To != p.name || o.What != what {
 			continue

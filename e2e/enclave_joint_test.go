@@ -73,7 +73,8 @@ func TestJointCredit(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, words := range []string{"guarantee       simulated", "difference                            0.0000",
-		"was released as often as the policy allows", "the budget of 1 runs is used up", "no policy says to whom it is released",
+		"was released as often as the policy allows", "the budget of 1 runs is used up",
+		"no policy says to whom it is released",
 		`the contract does not tell "shop" the "scores"`, "no root is trusted for such reports",
 		"SIMULATED: no memory protection", `"joint-credit" is not signed by bank and shop`} {
 		if !strings.Contains(string(out), words) {
