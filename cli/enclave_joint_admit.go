@@ -208,8 +208,8 @@ func (a *admission) policy(s enclave.SignedContract, measure enclave.Digest) (p 
 	err error) {
 	c := s.Contract
 	p = enclave.Policy{Name: c.Name + "-" + s.Digest.Short(), Expires: c.Expires,
-		Measures: []enclave.Digest{measure}, Contract: s.Digest, TCB: enclave.TCBStatus(a.tcb), Uses: int64(c.Budget.Runs),
-		Daily: int64(c.Budget.Daily)}
+		Measures: []enclave.Digest{measure}, Contract: s.Digest,
+		TCB: enclave.TCBStatus(a.tcb), Uses: int64(c.Budget.Runs), Daily: int64(c.Budget.Daily)}
 	for _, tee := range c.Machines {
 		rule, named, err := a.machine(tee)
 		if err != nil {
