@@ -58,14 +58,13 @@ func (p person) party() enclave.Party {
 
 // world is two parties, what each has, and a contract.
 type world struct {
-	bank, shop   person
-	contract     *enclave.Contract
-	bankFile     string // CSV
-	shopFile     string
-	bankID       string
-	shopID       string
-	synthetic    bool
-	sharedAtMost int
+	bank, shop person
+	contract   *enclave.Contract
+	bankFile   string // CSV
+	shopFile   string
+	bankID     string
+	shopID     string
+	synthetic  bool
 }
 
 func sameColumns(party, kind, trend, reason string, names ...string) []enclave.Column {
