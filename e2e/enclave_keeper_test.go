@@ -6,37 +6,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 )
 
-// keeper is a static program that keeps secrets: it tells digests and counts, never what it read,
-// unless it is asked to give itself away.
-var keeper = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "surety-e2e-keeper-")
-	if err != nil {
-		return "", err
-	}
+// keeperProgram builds a static program that keeps secrets: it tells digests and counts, never what it
+// read, unless it is asked to give itself away.
+func keeperProgram(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
 	source := filepath.Join(dir, "keeper.go")
 	if err := os.WriteFile(source, []byte(keeperSource), 0o644); err != nil {
-		return "", err
+		t.Fatal(err)
 	}
 	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "keeper"), source)
 	build.Dir, build.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GO111MODULE=off")
 	if out, err := build.CombinedOutput(); err != nil {
-		return string(out), err
+		t.Fatalf("go build: %v: %s", err, out)
 	}
-	return filepath.Join(dir, "keeper"), nil
-})
-
-// keeperProgram is the path of the built program.
-func keeperProgram(t *testing.T) string {
-	t.Helper()
-	path, err := keeper()
-	if err != nil {
-		t.Fatalf("go build: %v: %s", err, path)
-	}
-	return path
+	return filepath.Join(dir, "keeper")
 }
 
 const keeperSource = `package main
