@@ -143,7 +143,10 @@ func enclaveLines(e *evidencev1.Enclave) []string {
 
 // guaranteeWords say what the word of an enclave rests on.
 func guaranteeWords(e *evidencev1.Enclave) string {
-	if e.Guarantee == string(enclave.Hardware) {
+	switch {
+	case e.Tee == string(enclave.TPM):
+		return "measured boot by a TPM (memory is not protected)"
+	case e.Guarantee == string(enclave.Hardware):
 		return "attested by " + e.Tee
 	}
 	return "SIMULATED enclave (self-reported measurement)"

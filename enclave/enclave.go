@@ -65,8 +65,10 @@ type Guarantee string
 
 // The guarantees. They are never mixed: a result has that of its weakest part.
 const (
-	Math      Guarantee = "math"      // a cryptographic protocol: no machine and no operator is trusted
-	Hardware  Guarantee = "hardware"  // a machine's vendor is trusted, and its operator is not
+	Math Guarantee = "math" // a cryptographic protocol: no machine and no operator is trusted
+	// Hardware trusts a machine's vendor, and not its operator. Of a TPM it means less: the machine
+	// booted what it says, and whoever runs it can read its memory.
+	Hardware  Guarantee = "hardware"
 	Simulated Guarantee = "simulated" // whoever runs the machine is trusted with everything
 )
 

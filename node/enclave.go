@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"surety/base/errs"
@@ -37,9 +36,6 @@ type enclaves struct {
 	writing sync.Mutex // one record of our source after the other
 }
 
-// simRootFile holds the simulation's root, below the simulation's directory.
-const simRootFile = "root.pem"
-
 // Kinds of our records in the evidence log.
 const (
 	kindMeasured = "enclave.measured" // a build was published, with its manifest
@@ -52,36 +48,18 @@ func (n *Node) openEnclaves(ctx context.Context) error {
 		return nil
 	}
 	e := &enclaves{node: n}
-	simulation := n.path("enclave", "simulated")
-	var err error
-	tee := enclave.TEE("")
-	if n.config.Enclave.TEE != TEEAuto {
-		tee = enclave.TEE(n.config.Enclave.TEE)
-	}
-	e.device, err = attest.OpenDevice(ctx, tee, attest.Options{SimDir: simulation,
-		Program: n.deps.Program})
-	if err != nil && n.config.Enclave.TEE == TEEAuto {
+	if err := e.openDevice(ctx); err != nil {
+		if n.config.Enclave.TEE != TEEAuto {
+			return errs.Wrap(err, "enclave.tee is %s", n.config.Enclave.TEE)
+		}
 		n.log.Warn("this node has no enclaves", "reason", err)
 		return nil
 	}
-	if err != nil {
-		return errs.Wrap(err, "enclave.tee is %s", n.config.Enclave.TEE)
-	}
 	n.onClose("enclave device", e.device.Close)
-	roots := attest.Roots{}
-	if e.device.TEE() == enclave.Sim {
-		root, err := os.ReadFile(filepath.Join(simulation, simRootFile))
-		if err != nil {
-			return errs.As(errs.Unavailable, err, "node.enclave")
-		}
-		roots.Sim = [][]byte{root}
-	}
-	if e.verifier, err = attest.NewVerifier(roots); err != nil {
-		return err
-	}
-	e.broker, err = broker.Open(ctx, broker.Config{Dir: n.path("enclave", "broker"),
-		Name: brokerName}, broker.Deps{Verifier: e.verifier, Log: n.log, Clock: n.deps.Clock,
-		Evidence: n.evidence, Logged: Published(n.evidence)})
+	var err error
+	e.broker, err = broker.Open(ctx, broker.Config{Dir: n.path("broker"), Name: brokerName},
+		broker.Deps{Verifier: e.verifier, Log: n.log, Clock: n.deps.Clock, Evidence: n.evidence,
+			Logged: Published(n.evidence)})
 	if err != nil {
 		return err
 	}
@@ -91,11 +69,48 @@ func (n *Node) openEnclaves(ctx context.Context) error {
 	return e.openOwner()
 }
 
+// openDevice opens what vouches for this machine, and trusts its root beside the vendors'. Both stand
+// where the commands about enclaves keep them, so that "surety enclave enrol" serves the node too.
+func (e *enclaves) openDevice(ctx context.Context) (err error) {
+	n := e.node
+	options := attest.Options{SimDir: n.path("enclave", "simulated"), Program: n.deps.Program}
+	certificate := n.path("enclave", "tpm", "certificate.pem")
+	if _, err := os.Stat(certificate); err == nil {
+		options.TPMCertificate = certificate
+	}
+	var tee enclave.TEE
+	if n.config.Enclave.TEE != TEEAuto {
+		tee = enclave.TEE(n.config.Enclave.TEE)
+	}
+	if e.device, err = attest.OpenDevice(ctx, tee, options); err != nil {
+		return err
+	}
+	var roots attest.Roots
+	switch e.device.TEE() {
+	case enclave.Sim:
+		roots.Sim, err = readRoot(attest.SimRoot(options))
+	case enclave.TPM:
+		roots.TPM, err = readRoot(os.ReadFile(n.path("enclave", "tpm", "authority", "authority.pem")))
+	}
+	if err == nil {
+		e.verifier, err = attest.NewVerifier(roots)
+	}
+	if err != nil {
+		return errors.Join(err, e.device.Close())
+	}
+	return nil
+}
+
+// readRoot is a list of the one certificate that was read.
+func readRoot(certificate []byte, err error) ([][]byte, error) {
+	return [][]byte{certificate}, errs.As(errs.Unavailable, err, "node.enclave: root")
+}
+
 // openOwner lets the owner of the data directory manage the broker, by the commands that would open
 // its store where no node runs.
 func (e *enclaves) openOwner() error {
 	n := e.node
-	socket, err := broker.ListenOwner(n.path("enclave", "broker"))
+	socket, err := broker.ListenOwner(n.path("broker"))
 	if errs.Is(err, errs.Invalid) { // the directory's path is too long for a socket's
 		n.log.Warn("the key broker is managed over the network alone", "reason", err)
 		return nil
@@ -218,15 +233,6 @@ func (e *enclaves) create(ctx context.Context, opened *launch.Opened, in, out *o
 		return nil, errors.Join(err, endBox(box))
 	}
 	return box, nil
-}
-
-// describe says in a few words what stands behind the node's enclaves.
-func (e *enclaves) describe() string {
-	if e.simulated() {
-		return "SIMULATED enclaves: no memory protection. The operator of this machine can read " +
-			"everything the programs read"
-	}
-	return "enclaves on " + e.device.Describe()
 }
 
 // refusalsBack is how many of the broker's newest records the board looks through.

@@ -147,7 +147,7 @@ func (n *Node) fillEnclave(ctx context.Context, s *started) *nodev1.Enclave {
 	p := &s.Proof
 	told := &nodev1.Enclave{Tee: string(p.TEE), Guarantee: string(p.Guarantee),
 		Measurement: p.Measure.String(), Signer: p.Signer.String(), Product: p.Product, Svn: p.SVN,
-		Releases: uint64(len(p.Released)), Line: n.enclaves.describe()}
+		Releases: uint64(len(p.Released)), Line: launch.Notice(p.TEE)}
 	if len(s.Appraisals) > 0 {
 		told.Status = s.Appraisals[0].Status
 	}

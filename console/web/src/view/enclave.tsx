@@ -41,6 +41,13 @@ function Guarantee(props: { of: { guarantee: string; tee: string }; silent: bool
       </span>
     );
   }
+  if (tee === "tpm") {
+    return (
+      <span title="the boot was measured; memory is not protected from the operator">
+        <Pill tone="warn">tpm</Pill>
+      </span>
+    );
+  }
   return <Pill tone={props.silent ? "unknown" : "good"}>{tee}</Pill>;
 }
 
