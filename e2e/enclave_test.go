@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,22 +21,23 @@ import (
 	"time"
 )
 
-// teller is the path of a static program that an enclave is made of, built once.
-var teller = sync.OnceValues(func() (string, error) {
+// teller is a static program that an enclave is made of, built once.
+var teller = sync.OnceValues(func() (program []byte, err error) {
 	dir, err := os.MkdirTemp("", "teller")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	source := filepath.Join(dir, "teller.go")
 	if err := os.WriteFile(source, []byte(tellerSource), 0o644); err != nil {
-		return "", err
+		return nil, err
 	}
 	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "teller"), source)
 	build.Dir, build.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GO111MODULE=off")
 	if out, err := build.CombinedOutput(); err != nil {
-		return string(out), err
+		return nil, fmt.Errorf("go build: %w: %s", err, out)
 	}
-	return filepath.Join(dir, "teller"), nil
+	return os.ReadFile(filepath.Join(dir, "teller"))
 })
 
 const tellerSource = `package main
@@ -93,11 +95,7 @@ const tellerWord = "the word that nobody else may read"
 // tellers makes a project of the teller with one secret layer, and builds it.
 func (k *keep) tellers(name, more string) string {
 	k.t.Helper()
-	program, err := teller()
-	if err != nil {
-		k.t.Fatalf("go build: %v: %s", err, program)
-	}
-	content, err := os.ReadFile(program)
+	content, err := teller()
 	if err != nil {
 		k.t.Fatal(err)
 	}

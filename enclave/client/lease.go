@@ -69,7 +69,7 @@ type Lease struct {
 // OpenState leases a state: nobody else has it until the lease is closed or lapses. Kind Locked
 // where somebody has, Forbidden with the broker's reason.
 func (s *Session) OpenState(ctx context.Context, r StateRequest) (*Lease, error) {
-	open := StateOpen{Tenant: r.Tenant, Instance: r.Instance, Name: r.Name}
+	open := StateOpen(r)
 	var asked clock.Instant
 	body, _, err := s.ask(ctx, open.Resource(), func(p *proof, request string, into *Sealed) error {
 		asked = s.client.config.Clock.Now()

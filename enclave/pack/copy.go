@@ -23,7 +23,6 @@ type AddedFile struct {
 type copier struct {
 	sys   string // the host's root: / outside of tests
 	root  string // the directory
-	keep  bool   // owners too
 	files []AddedFile
 	notes []string
 	extra []string        // further directories of the host to look for libraries in
