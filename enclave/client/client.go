@@ -241,7 +241,7 @@ func (c *Client) again(ctx context.Context, act func() error) error {
 		case <-timer.C():
 		case <-ctx.Done():
 			timer.Stop()
-			return errs.As(errs.Canceled, ctx.Err(), "client: broker %s", c.base)
+			return errs.As(errs.Canceled, ctx.Err(), "%s", c.base)
 		}
 		pause *= 4
 	}
@@ -262,7 +262,7 @@ func (c *Client) do(ctx context.Context, method, path, cookie, request string, b
 	into any) ([]*http.Cookie, error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return nil, errs.As(errs.Invalid, err, "client: broker %s", c.base)
+		return nil, errs.As(errs.Invalid, err, "%s", c.base)
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -279,29 +279,29 @@ func (c *Client) do(ctx context.Context, method, path, cookie, request string, b
 		if ctx.Err() != nil {
 			kind = errs.Canceled
 		}
-		return nil, errs.As(kind, err, "client: broker %s", c.base)
+		return nil, errs.As(kind, err, "%s", c.base)
 	}
 	defer answer.Body.Close() // it was read, or is of no use
 	content, err := io.ReadAll(io.LimitReader(answer.Body, MaxMessage+1))
 	if err != nil {
-		return nil, errs.As(errs.Unavailable, err, "client: broker %s: its answer broke off", c.base)
+		return nil, errs.As(errs.Unavailable, err, "%s: its answer broke off", c.base)
 	}
 	if len(content) > MaxMessage {
-		return nil, errs.New(errs.TooLarge, "client: broker %s: an answer of more than %d bytes", c.base,
+		return nil, errs.New(errs.TooLarge, "%s: an answer of more than %d bytes", c.base,
 			MaxMessage)
 	}
 	if answer.StatusCode != http.StatusOK {
 		return nil, c.refusal(answer.StatusCode, content)
 	}
 	if err := json.Unmarshal(content, into); err != nil {
-		return nil, errs.As(errs.Invalid, err, "client: broker %s: its answer", c.base)
+		return nil, errs.As(errs.Invalid, err, "%s: its answer", c.base)
 	}
 	return answer.Cookies(), nil
 }
 
 // refusal gives an answer that is none back as the error that the broker had.
 func (c *Client) refusal(status int, content []byte) error {
-	return errs.Wrap(Refusal(status, content), "client: broker %s", c.base)
+	return errs.Wrap(Refusal(status, content), "%s", c.base)
 }
 
 // Refusal returns the error in a broker's answer: its kind and its reason.

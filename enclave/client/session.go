@@ -63,7 +63,7 @@ func (s *Session) Release(ctx context.Context, resource string) ([]byte, error) 
 		return err
 	})
 	if err != nil {
-		return nil, errs.Wrap(err, "client.release: %s", resource)
+		return nil, errs.Wrap(err, "client.release")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
