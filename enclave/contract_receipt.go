@@ -202,8 +202,8 @@ func (s *SignedContract) Fits(r *Receipt) error {
 		}
 	}
 	if r.Rows < c.Rule.MinRows || r.At >= c.Expires {
-		return unbound("%d rows at %s s; it wants %d rows, before %s s", r.Rows, seconds(r.At),
-			c.Rule.MinRows, seconds(c.Expires))
+		return unbound("%d rows at %s; it wants %d rows, before %s", r.Rows, moment(r.At),
+			c.Rule.MinRows, moment(c.Expires))
 	}
 	return nil
 }

@@ -97,8 +97,8 @@ func OpenContract(file []byte, now clock.Instant) (SignedContract, error) {
 	}
 	if now >= s.Contract.Expires {
 		return SignedContract{}, errs.New(errs.Refused,
-			"enclave.contract: %q expired at %s s, and it is %s s", s.Contract.Name,
-			seconds(s.Contract.Expires), seconds(now))
+			"enclave.contract: %q expired at %s, and it is %s", s.Contract.Name,
+			moment(s.Contract.Expires), moment(now))
 	}
 	return s, nil
 }

@@ -94,7 +94,7 @@ func TestContractIsSignedByAll(t *testing.T) {
 	}{
 		{"nobody", signedFile(t, c), 0, errs.Unauthorized, "not signed by bank and shop"},
 		{"one", signedFile(t, c, "bank"), 0, errs.Unauthorized, "not signed by shop"},
-		{"late", both, contractDay, errs.Refused, "expired at 1728000000 s"},
+		{"late", both, contractDay, errs.Refused, "expired at 2024-10-04T00:00:00Z"},
 		{"cut", both[:len(both)-1], 0, errs.Corrupt, ""},
 		{"longer", append(bytes.Clone(both), 0), 0, errs.Corrupt, ""},
 		{"large", make([]byte, MaxSignedContract+1), 0, errs.Corrupt, "the limit is"},
@@ -341,7 +341,7 @@ func TestReceiptRefusals(t *testing.T) {
 		{"output 2", func(r *Receipt) { r.Outputs[2].To = "shop" }},
 		{"1001 scores, the budget is 1000", func(r *Receipt) { r.Outputs[2].Rows = 1001 }},
 		{"99 rows", func(r *Receipt) { r.Rows = 99 }},
-		{"500 rows at 1728000000 s", func(r *Receipt) { r.At = contractDay }},
+		{"500 rows at 2024-10-04T00:00:00Z", func(r *Receipt) { r.At = contractDay }},
 	} {
 		s, m := bound(t)
 		r := jointReceipt(s, m)

@@ -61,9 +61,9 @@ func (v *verdict) inForce() {
 	at := v.policy.Expires
 	wants := "any time"
 	if at != 0 {
-		wants = "before " + seconds(at)
+		wants = "before " + moment(at)
 	}
-	v.add("expiry", PolicyExpired, at == 0 || v.facts.Now < at, seconds(v.facts.Now), wants)
+	v.add("expiry", PolicyExpired, at == 0 || v.facts.Now < at, moment(v.facts.Now), wants)
 }
 
 func (v *verdict) machine() {
@@ -181,10 +181,10 @@ func (v *verdict) collateral() {
 		now-t.CollateralAt <= age
 	saw := "none"
 	if t.CollateralEnds != 0 {
-		saw = fmt.Sprintf("from %d to %d", t.CollateralAt, t.CollateralEnds)
+		saw = "from " + momentOf(t.CollateralAt) + " to " + momentOf(t.CollateralEnds)
 	}
 	v.add("collateral", CollateralExpired, inForce || t.Status == TCBUnknown, saw,
-		fmt.Sprintf("in force at %d, at most %d s old", now, age))
+		fmt.Sprintf("in force at %s, at most %d s old", moment(v.facts.Now), age))
 }
 
 func (v *verdict) manifest() {
@@ -349,9 +349,15 @@ func oneOf(names []string) string {
 	return strings.Join(names, " or ")
 }
 
-// seconds shows an instant as seconds since 1970: the core knows no calendar with hours.
-func seconds(at clock.Instant) string {
-	return strconv.FormatUint(uint64(at)/uint64(clock.Second), 10)
+// moment shows an instant to the second, in UTC.
+func moment(at clock.Instant) string {
+	second := uint64(at) / uint64(clock.Second) % (24 * 3600)
+	return fmt.Sprintf("%sT%02d:%02d:%02dZ", at.Date(), second/3600, second/60%60, second%60)
+}
+
+// momentOf is moment of seconds since 1970, as collateral has them.
+func momentOf(seconds int64) string {
+	return moment(clock.Instant(max(seconds, 0)) * clock.Instant(clock.Second))
 }
 
 // String returns the status in a word or two.
