@@ -68,9 +68,9 @@ one file, and writes the evidence: to standard output, or to --out. The nonce is
 whoever will verify it. Without --nonce one is made up and shown: such evidence proves nothing about
 when it was made.
 
-Evidence of a simulation is marked so, and no policy for hardware takes it. Evidence made here is for
-an audit: a key broker releases nothing for it. With -o json {tee, guarantee, device, nonce, measure,
-evidence}, the evidence in base64.`,
+Evidence of a simulation is marked so, and no policy for hardware takes it. Evidence made here is
+for an audit: a key broker releases nothing for it. With -o json {tee, guarantee, device, nonce,
+measure, evidence}, the evidence in base64.`,
 		Example: `  surety enclave attest credit --nonce 8f1c...e2 > credit.evidence
   surety enclave attest credit.enclave --tee snp --nonce 8f1c...e2 --out credit.evidence`,
 		Args: exactArgs("ENCLAVE"),
