@@ -88,7 +88,7 @@ measure, evidence}, the evidence in base64.`,
 	})
 }
 
-// parseNonce reads a challenge; none is made up.
+// parseNonce reads a challenge, and makes one up where there is none.
 func parseNonce(text string) ([]byte, error) {
 	if text == "" {
 		nonce := make([]byte, 2*enclave.MinNonce)

@@ -125,7 +125,7 @@ func Open(ctx context.Context, config Config, deps Deps) (*Node, error) {
 		debug.SetMemoryLimit(config.Limits.MemoryBytes)
 	}
 	for _, step := range []func(context.Context) error{n.openDirectory, n.openAccess,
-		n.openCatalogue, n.openStores, n.openGuard, n.openEnclaves, n.openScorer, n.openDesks, n.resume,
+		n.openCatalogue, n.openStores, n.openGuard, n.openDesks, n.openEnclaves, n.openScorer, n.resume,
 		n.openFeeder, n.openDoor} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())

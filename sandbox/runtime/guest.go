@@ -52,6 +52,7 @@ func (Guest) Create(_ context.Context, order []byte, in vm.Place, io vm.Streams)
 // guestBox is the cell of a guest, with what carries its records out.
 type guestBox struct {
 	cell    *cell
+	sealed  *image.Sealed // held as long as the guest lives: the kernel opens it by path; may be nil
 	streams vm.Streams
 	started chan error
 	failed  chan error    // of carrying records out
@@ -63,11 +64,11 @@ type guestBox struct {
 func (b *guestBox) boot(told *guestOrder, in vm.Place) error {
 	path := ""
 	if in.Disk != "" {
-		sealed, err := image.Seal(context.Background(), in.Disk, told.Digest)
-		if err != nil {
+		var err error
+		if b.sealed, err = image.Seal(context.Background(), in.Disk, told.Digest); err != nil {
 			return err
 		}
-		path = sealed.Path() // held as long as the guest lives
+		path = b.sealed.Path()
 	}
 	if err := b.cell.compose(path); err != nil {
 		return err
@@ -245,5 +246,9 @@ func (b *guestBox) Close() error {
 	if b.stop != nil {
 		b.stop()
 	}
-	return b.cell.destroy()
+	err := b.cell.destroy()
+	if b.sealed != nil {
+		err = errors.Join(err, b.sealed.Close())
+	}
+	return err
 }
