@@ -5,11 +5,13 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -243,10 +245,12 @@ func (j *journal) verifyLog(t *testing.T, n *node) {
 		return
 	}
 	loan := j.loans[len(j.loans)-1]
-	trace, err := n.evidence().Trace(t.Context(), connect.NewRequest(&evidencev1.TraceRequest{Id: loan}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var trace *connect.Response[evidencev1.TraceResponse]
+	until(t, 20*time.Second, "the log has caught up with the loan", func() (bool, string) {
+		var err error
+		trace, err = n.evidence().Trace(t.Context(), connect.NewRequest(&evidencev1.TraceRequest{Id: loan}))
+		return err == nil, fmt.Sprint(err)
+	})
 	seen := map[string]bool{}
 	for _, step := range trace.Msg.Steps {
 		if !step.Proved {
