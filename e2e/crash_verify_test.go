@@ -249,7 +249,7 @@ func (j *journal) verifyLog(t *testing.T, n *node) {
 	until(t, 20*time.Second, "the log has caught up with the loan", func() (bool, string) {
 		var err error
 		trace, err = n.evidence().Trace(t.Context(), connect.NewRequest(&evidencev1.TraceRequest{Id: loan}))
-		return err == nil, fmt.Sprint(err)
+		return err == nil, fmt.Sprintf("%v\n%s", err, n.output)
 	})
 	seen := map[string]bool{}
 	for _, step := range trace.Msg.Steps {

@@ -86,6 +86,9 @@ func bundleName(program string, models []*score.Model) string {
 // there: a bundle without its key is no use.
 func (e *enclaves) build(ctx context.Context, c *cells, models []*score.Model, dir string) (
 	*pack.Bundle, error) {
+	if err := e.node.room(c.image.Size); err != nil {
+		return nil, err
+	}
 	signer, err := e.signer()
 	if err != nil {
 		return nil, err

@@ -44,6 +44,9 @@ func (c *cells) measure(ctx context.Context) (measured, error) {
 	if err == nil && json.Unmarshal(data, &last) == nil && last.same(now) {
 		return last, nil
 	}
+	if err := c.node.room(now.Size); err != nil {
+		return now, err
+	}
 	if now.Program, err = programDigest(c.program); err != nil {
 		return now, err
 	}
@@ -92,4 +95,22 @@ func programDigest(path string) (string, error) {
 	_, err = io.Copy(sum, file)
 	err = errors.Join(err, file.Close())
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), errs.As(errs.Unavailable, err, "node.measure")
+}
+
+// roomKept is how much has to stay free on the disk of the data directory beside a file that a start
+// makes for a sandbox: a log or a journal that finds no room stops for good, and no image is worth it.
+const roomKept = 64 << 20
+
+// room refuses to make a file of a size, kind NoSpace, where the disk would be near full with it.
+func (n *Node) room(bytes int64) error {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(n.config.DataDir, &disk); err != nil {
+		return errs.As(errs.Unavailable, err, "node.room")
+	}
+	free := int64(disk.Bavail) * disk.Bsize
+	if free < bytes+roomKept {
+		return errs.New(errs.NoSpace, "%s has %d MiB free, and the scorer's image takes %d MiB beside %d "+
+			"MiB that are kept free", n.config.DataDir, free>>20, bytes>>20, roomKept>>20)
+	}
+	return nil
 }
