@@ -153,6 +153,9 @@ func (f *enclaveFlags) order(h *enclaved) (*launch.Order, enclaveFiles, error) {
 // open opens the device, the bundle and where there is need the local broker, and then the enclave.
 func (f *enclaveFlags) open(o *opening, order *launch.Order, files enclaveFiles) (err error) {
 	h := o.h
+	if !runtime.Possible() { // said before a secret is asked for
+		return errs.New(errs.Unavailable, "this program has to be built with CGO_ENABLED=0 to run enclaves")
+	}
 	f.device.root = h.root
 	o.options = f.device.options(h.env)
 	if o.device, err = attest.OpenDevice(h.Context(), enclave.TEE(f.device.tee), o.options); err != nil {

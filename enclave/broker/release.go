@@ -95,7 +95,7 @@ func (b *Broker) release(tx *sql.Tx, s *session, wanted resource, logged bool, o
 	}
 	o.decided(rule.policy.Name, rule.decision)
 	if refusal != nil {
-		o.Act, o.Reason = actRefused, refusal.Error()
+		o.Act, o.Reason = actRefused, strings.TrimPrefix(refusal.Error(), o.Resource+": ")
 		return nil, refusal, b.insert(tx, o)
 	}
 	if err := b.count(tx, wanted, &rule); err != nil {
