@@ -49,6 +49,7 @@ const brokerEvidence = "evidence"
 type brokerService struct {
 	dir, name, listen  string
 	simRoots, tpmRoots []string
+	collateral         string // directory, as verify takes it; read once
 	certificate, key   string
 }
 
@@ -81,6 +82,8 @@ socket by which the directory's owner manages it. It prints one line once it lis
 	f.StringArrayVar(&s.simRoots, "sim-root", nil, "certificate of a simulation whose evidence "+
 		"is verified (may be repeated; default: none, simulated evidence is refused)")
 	f.StringArrayVar(&s.tpmRoots, "tpm-root", nil, "certificate of who enrols TPMs (may be repeated)")
+	f.StringVar(&s.collateral, "collateral", "", "directory with what vendors say about firmware, as "+
+		"\"enclave verify\" takes it; read at the start")
 	f.StringVar(&s.certificate, "tls-cert", "", "certificate chain for TLS, PEM")
 	f.StringVar(&s.key, "tls-key", "", "private key for TLS, PEM")
 	must(c.MarkFlagRequired("dir"))
@@ -158,7 +161,13 @@ func (s *brokerService) verifier() (*attest.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attest.NewVerifier(attest.Roots{Sim: sim, TPM: tpm})
+	roots := attest.Roots{Sim: sim, TPM: tpm}
+	if s.collateral != "" {
+		if roots.Collateral, err = readCollateral(s.collateral); err != nil {
+			return nil, err
+		}
+	}
+	return attest.NewVerifier(roots)
 }
 
 // checkListen refuses an address that others reach where there is no TLS.

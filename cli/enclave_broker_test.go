@@ -248,6 +248,11 @@ func TestEnclaveBrokerListens(t *testing.T) {
 	if o.status == 0 || !strings.Contains(o.stderr, "is not on loopback") {
 		t.Errorf("got %d %s", o.status, o.stderr)
 	}
+	o = run(t, nil, "enclave", "broker", "run", "--dir", filepath.Join(t.TempDir(), "b"),
+		"--collateral", t.TempDir())
+	if o.status == 0 || !strings.Contains(o.stderr, "index.json") {
+		t.Errorf("collateral without an index: %d %s", o.status, o.stderr)
+	}
 	o = run(t, nil, "enclave", "broker", "run", "--dir", "x", "--tls-cert", "x")
 	if o.status != 2 || !strings.Contains(o.stderr, "go together") {
 		t.Errorf("got %d %s", o.status, o.stderr)
