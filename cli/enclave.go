@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"path/filepath"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -35,14 +33,7 @@ every token, log and answer, and no policy for hardware takes it.`,
 
 // enclaveRootFlag adds --root.
 func enclaveRootFlag(env *Env, flags *pflag.FlagSet, into *string) {
-	fallback := env.Getenv("SURETY_ENCLAVE_ROOT")
-	if fallback == "" {
-		data := env.Getenv("SURETY_DATA_DIR")
-		if data == "" {
-			data = defaultDataDir
-		}
-		fallback = filepath.Join(data, "enclave")
-	}
-	flags.StringVar(into, "root", fallback, "directory of running enclaves, sealed states, the local "+
-		"broker and the simulation's keys (SURETY_ENCLAVE_ROOT)")
+	flags.StringVar(into, "root", defaultRoot(env, "SURETY_ENCLAVE_ROOT", "enclave"),
+		"directory of running enclaves, sealed states, the local "+
+			"broker and the simulation's keys (SURETY_ENCLAVE_ROOT)")
 }

@@ -55,16 +55,21 @@ func sandboxHintFor(kind errs.Kind) string {
 
 // sandboxRootFlag adds --root.
 func sandboxRootFlag(env *Env, flags *pflag.FlagSet, into *string) {
-	fallback := env.Getenv("SURETY_SANDBOX_ROOT")
-	if fallback == "" {
-		data := env.Getenv("SURETY_DATA_DIR")
-		if data == "" {
-			data = defaultDataDir
-		}
-		fallback = filepath.Join(data, "sandbox")
+	flags.StringVar(into, "root", defaultRoot(env, "SURETY_SANDBOX_ROOT", "sandbox"),
+		"directory of images, sandboxes and trails (SURETY_SANDBOX_ROOT)")
+}
+
+// defaultRoot is a part's directory where no flag names one: by its variable, or below the data
+// directory.
+func defaultRoot(env *Env, variable, name string) string {
+	if root := env.Getenv(variable); root != "" {
+		return root
 	}
-	flags.StringVar(into, "root", fallback, "directory of images, sandboxes and trails "+
-		"(SURETY_SANDBOX_ROOT)")
+	data := env.Getenv("SURETY_DATA_DIR")
+	if data == "" {
+		data = defaultDataDir
+	}
+	return filepath.Join(data, name)
 }
 
 // withHost is a verb that works on the host of --root.

@@ -105,19 +105,11 @@ func SignReceipt(r *Receipt, key ed25519.PrivateKey, evidence []byte) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	header, err := encode(protected{algEdDSA, receiptType, key.Public().(ed25519.PublicKey)})
+	signed, err := sign(payload, receiptType, key)
 	if err != nil {
 		return nil, err
 	}
-	message, err := signedBytes(header, payload)
-	if err != nil {
-		return nil, err
-	}
-	body, err := encode(sign1{Protected: header, Payload: payload, Signature: ed25519.Sign(key, message)})
-	if err != nil {
-		return nil, err
-	}
-	return encode(receiptFile{Receipt: append([]byte{tagSign1}, body...), Evidence: evidence})
+	return encode(receiptFile{Receipt: signed, Evidence: evidence})
 }
 
 // OpenReceipt checks the signature of a receipt's file and returns the receipt, the key that signed

@@ -64,8 +64,12 @@ func Sign(m *Manifest, key ed25519.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	public := key.Public().(ed25519.PublicKey)
-	header, err := encode(protected{algEdDSA, contentType, public})
+	return sign(payload, contentType, key)
+}
+
+// sign returns the COSE_Sign1 of a payload of the content type.
+func sign(payload []byte, content string, key ed25519.PrivateKey) ([]byte, error) {
+	header, err := encode(protected{algEdDSA, content, key.Public().(ed25519.PublicKey)})
 	if err != nil {
 		return nil, err
 	}

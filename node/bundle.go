@@ -45,7 +45,7 @@ const (
 	formOfBundle = "1"
 )
 
-// bundle returns the scorer's bundle: the one that an earlier start built, where program, models
+// scorerBundle returns the scorer's bundle: the one that an earlier start built, where program, models
 // and policy are still the same and the broker still has its key, and else a new one.
 func (e *enclaves) scorerBundle(ctx context.Context, c *cells) (*pack.Bundle, error) {
 	models := e.node.models()

@@ -106,14 +106,15 @@ func (c *cells) prepare(ctx context.Context) (err error) {
 func (c *cells) start(ctx context.Context, into *cell, in, out *os.File) (err error) {
 	id := scorer.Name + "-" + c.node.idents.New().String()
 	c.node.auditor.expect(id)
+	io := runtime.Stdio{Stdin: in, Stdout: out, Attached: true}
 	if c.enclaves == nil {
-		into.box, err = c.boot(ctx, id, in, out)
+		into.box, err = begin(ctx, c.plain(id), io)
 		return err
 	}
 	if into.opened, err = c.enclaves.open(ctx, id, c); err != nil {
 		return err
 	}
-	if into.box, err = c.enclaves.create(ctx, into.opened, in, out); err == nil {
+	if into.box, err = begin(ctx, into.opened.Create, io); err == nil {
 		into.shown, err = c.enclaves.show(into.opened.Proof(), c.bundle.Signed().Manifest, id)
 	}
 	if err == nil {
@@ -125,14 +126,23 @@ func (c *cells) start(ctx context.Context, into *cell, in, out *os.File) (err er
 	return nil
 }
 
-// boot starts a plain sandbox with the program in it.
-func (c *cells) boot(ctx context.Context, id string, in, out *os.File) (*runtime.Sandbox, error) {
-	box, err := c.host.Create(ctx, runtime.Spec{ID: id, Class: runtime.Sentry,
-		Root: runtime.Root{Image: c.image.Image, Digest: c.image.ImageDigest},
-		Args: []string{cellProgram}, Cwd: "/", User: runtime.User{UID: cellUser, GID: cellUser},
-		Overlay: "none", Network: runtime.Network{Mode: "none"}, Policy: c.policy,
-		Labels: map[string]string{"part": "lending", "program": "scorer"},
-	}, runtime.Stdio{Stdin: in, Stdout: out, Attached: true})
+// creation boots a sandbox up to its gate.
+type creation func(context.Context, runtime.Stdio) (*runtime.Sandbox, error)
+
+// plain creates a sandbox of the program that is no enclave.
+func (c *cells) plain(id string) creation {
+	return func(ctx context.Context, io runtime.Stdio) (*runtime.Sandbox, error) {
+		return c.host.Create(ctx, runtime.Spec{ID: id, Class: runtime.Sentry,
+			Root: runtime.Root{Image: c.image.Image, Digest: c.image.ImageDigest},
+			Args: []string{cellProgram}, Cwd: "/", User: runtime.User{UID: cellUser, GID: cellUser},
+			Overlay: "none", Network: runtime.Network{Mode: "none"}, Policy: c.policy,
+			Labels: map[string]string{"part": "lending", "program": "scorer"}}, io)
+	}
+}
+
+// begin creates a sandbox and lets its program run.
+func begin(ctx context.Context, create creation, io runtime.Stdio) (*runtime.Sandbox, error) {
+	box, err := create(ctx, io)
 	if err != nil {
 		return nil, err
 	}

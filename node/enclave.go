@@ -17,7 +17,6 @@ import (
 	"surety/enclave/launch"
 	"surety/evidence"
 	"surety/evidence/tlog"
-	"surety/sandbox/runtime"
 	"surety/sys/edge"
 )
 
@@ -222,32 +221,10 @@ func (e *enclaves) open(ctx context.Context, id string, c *cells) (*launch.Opene
 		e.order(id, c))
 }
 
-// create boots an opened enclave and lets it run.
-func (e *enclaves) create(ctx context.Context, opened *launch.Opened, in, out *os.File) (
-	*runtime.Sandbox, error) {
-	box, err := opened.Create(ctx, runtime.Stdio{Stdin: in, Stdout: out, Attached: true})
-	if err != nil {
-		return nil, err
-	}
-	if err := box.Start(ctx); err != nil {
-		return nil, errors.Join(err, endBox(box))
-	}
-	return box, nil
-}
-
 // refusalsBack is how many of the broker's newest records the board looks through.
 const refusalsBack = 256
 
 // refusals counts what the broker has refused of late.
-func (e *enclaves) refusals(ctx context.Context) (count uint64, _ error) {
-	list, err := e.broker.Outcomes(ctx, "", refusalsBack)
-	if err != nil {
-		return 0, err
-	}
-	for i := range list {
-		if list[i].Reason != "" {
-			count++
-		}
-	}
-	return count, nil
+func (e *enclaves) refusals(ctx context.Context) (uint64, error) {
+	return e.broker.Refused(ctx, refusalsBack)
 }

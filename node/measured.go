@@ -16,24 +16,24 @@ import (
 	"surety/sys/vfs"
 )
 
-// measured is a program's digest and the image that was made of it, with what would change if the
-// program did. The change time cannot be set by a program, so that one that was written anew is
-// always measured anew. The image is measured again whenever a sandbox is made of it.
+// measured is a program's digest and, for plain sandboxes, the image that was made of it, with what
+// would change if the program did. The change time cannot be set by a program, so that one that was
+// written anew is always measured anew. The image is measured again whenever a sandbox is made of it.
 type measured struct {
 	Device      uint64 `json:"device"`
 	Inode       uint64 `json:"inode"`
 	Size        int64  `json:"size"`
 	Changed     int64  `json:"changed"` // ctime, ns
 	Program     string `json:"program"` // sha256:hex
-	Image       string `json:"image"`   // path
+	Image       string `json:"image"`   // path; empty where an enclave's bundle is made of the program
 	ImageDigest string `json:"image_digest"`
 }
 
 // measuredMax bounds the file that remembers a measurement, in bytes: two paths' worth.
 const measuredMax = 2 * pathMax
 
-// measure returns the digest of the program and an image with nothing else in it, from what the
-// last start remembered where the program is still the same.
+// measure returns the digest of the program and, where a plain sandbox is to run, an image with
+// nothing else in it, from what the last start remembered where the program is still the same.
 func (c *cells) measure(ctx context.Context) (measured, error) {
 	now, err := identify(c.program)
 	if err != nil {
@@ -41,35 +41,46 @@ func (c *cells) measure(ctx context.Context) (measured, error) {
 	}
 	var last measured
 	data, err := vfs.ReadWhole(vfs.OS{}, c.memory, measuredMax)
-	if err == nil && json.Unmarshal(data, &last) == nil && last.same(now) {
+	if err == nil && json.Unmarshal(data, &last) == nil && last.same(now) &&
+		(c.enclaves != nil || last.Image != "") {
 		return last, nil
-	}
-	if err := c.node.room(now.Size); err != nil {
-		return now, err
 	}
 	if now.Program, err = programDigest(c.program); err != nil {
 		return now, err
 	}
-	store, err := image.Open(c.host.Root())
-	if err != nil {
-		return now, err
+	if c.enclaves == nil {
+		if err := c.draw(ctx, &now); err != nil {
+			return now, err
+		}
 	}
-	made, err := store.Add(ctx, image.Source{Kind: image.Program, Where: c.link}, "scorer")
-	if err != nil {
-		return now, err
-	}
-	now.Image, now.ImageDigest = made.Path, made.Digest
 	if data, err = json.Marshal(&now); err != nil {
 		return now, errs.As(errs.Internal, err, "node.measure")
 	}
 	return now, vfs.WriteWhole(vfs.OS{}, c.memory, data)
 }
 
-// same reports whether the program is the one of now, and its image still there.
+// draw makes the image of the program.
+func (c *cells) draw(ctx context.Context, of *measured) error {
+	if err := c.node.room(of.Size); err != nil {
+		return err
+	}
+	store, err := image.Open(c.host.Root())
+	if err != nil {
+		return err
+	}
+	made, err := store.Add(ctx, image.Source{Kind: image.Program, Where: c.link}, "scorer")
+	of.Image, of.ImageDigest = made.Path, made.Digest
+	return err
+}
+
+// same reports whether the program is the one of now, and its image, where one was made, still there.
 func (m measured) same(now measured) bool {
 	if m.Device != now.Device || m.Inode != now.Inode || m.Size != now.Size ||
 		m.Changed != now.Changed || m.Program == "" {
 		return false
+	}
+	if m.Image == "" {
+		return true
 	}
 	_, err := os.Stat(m.Image)
 	return err == nil

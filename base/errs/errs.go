@@ -44,6 +44,16 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
+// KindNamed returns the kind of a name that String gave.
+func KindNamed(name string) (Kind, bool) {
+	for kind := Internal; kind <= Canceled; kind++ {
+		if kind.String() == name {
+			return kind, true
+		}
+	}
+	return Internal, false
+}
+
 var names = [...]string{
 	"internal", "invalid", "not_found", "exists", "refused", "unauthorized", "forbidden",
 	"too_large", "busy", "unavailable", "corrupt", "no_space", "locked", "canceled",

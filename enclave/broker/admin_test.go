@@ -146,3 +146,21 @@ func TestUnknownMembers(t *testing.T) {
 		t.Errorf("got %d", recorder.Code)
 	}
 }
+
+// TestRefused counts refusals among the newest records, and no release.
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	w.put("bank", "key", "given", "x", w.machine.policy())
+	w.put("bank", "key", "kept", "x", enclave.Policy{Name: "nobody"})
+	s := w.attest(newBuild(t, w.machine, signerKey, nil))
+	for i, secret := range []string{"bank/key/kept", "bank/key/given", "bank/key/kept"} {
+		if _, err := s.Release(t.Context(), secret); (err == nil) != (i == 1) {
+			t.Fatalf("%s: %v", secret, err)
+		}
+	}
+	for newest, want := range map[int]uint64{1: 1, 2: 1, 3: 2, 100: 2} {
+		if got, err := w.broker.Refused(t.Context(), newest); err != nil || got != want {
+			t.Errorf("of the newest %d: %d, %v, want %d", newest, got, err, want)
+		}
+	}
+}

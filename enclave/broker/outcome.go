@@ -158,6 +158,13 @@ func (b *Broker) Outcomes(ctx context.Context, tenant string, limit int) ([]Outc
 	return list, errs.Wrap(rows.Err(), "broker.outcomes")
 }
 
+// Refused counts the refusals among the newest records of all tenants.
+func (b *Broker) Refused(ctx context.Context, newest int) (count uint64, err error) {
+	err = b.db.Reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT act FROM outcomes
+		ORDER BY seq DESC LIMIT ?) WHERE act IN (?, ?)`, newest, actRefused, actStateRefused).Scan(&count)
+	return count, errs.Wrap(err, "broker.refused")
+}
+
 // Outcome returns the record with the id; kind NotFound where there is none.
 func (b *Broker) Outcome(ctx context.Context, id ident.ID) (*Outcome, error) {
 	key := id.Bytes()

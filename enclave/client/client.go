@@ -311,7 +311,7 @@ func Refusal(status int, content []byte) error {
 	if json.Unmarshal(content, &problem) != nil || problem.Detail == "" {
 		return errs.New(kind, "HTTP status %d", status)
 	}
-	if named, found := kindNamed(problem.Kind); found {
+	if named, found := errs.KindNamed(problem.Kind); found {
 		kind = named
 	}
 	return errs.New(kind, "%.1000s", problem.Detail)
@@ -336,15 +336,6 @@ func kindOf(status int) errs.Kind {
 		return errs.Unavailable
 	}
 	return errs.Internal
-}
-
-func kindNamed(name string) (errs.Kind, bool) {
-	for kind := errs.Internal; kind <= errs.Canceled; kind++ {
-		if kind.String() == name {
-			return kind, true
-		}
-	}
-	return errs.Internal, false
 }
 
 // newRequest returns a name that no other request has.

@@ -178,86 +178,44 @@ func (p *Project) readRest(r reader, pair *ast.MappingValueNode) {
 
 func (r reader) shown(field string, node ast.Node) (s enclave.Shown) {
 	s.ReadOnly = true
-	for _, pair := range r.Mapping(field, node) {
-		switch key := pair.Key.GetToken().Value; key {
-		case "target":
-			s.Target = r.Text(field+".target", pair.Value)
-		case "read_only":
-			s.ReadOnly = r.Flag(field+".read_only", pair.Value)
-		default:
-			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+	r.Fields(field, node, plainyaml.Takers{"target": plainyaml.Into(&s.Target, r.Text),
+		"read_only": plainyaml.Into(&s.ReadOnly, r.Flag)})
 	return s
 }
 
 func (r reader) limits(field string, node ast.Node) (l enclave.Limits) {
-	for _, pair := range r.Mapping(field, node) {
-		switch key := pair.Key.GetToken().Value; key {
-		case "memory":
-			l.Memory = r.size(field+".memory", pair.Value)
-		case "cpu":
-			l.CPU = r.Number(field+".cpu", pair.Value, math.MaxUint32)
-		case "processes":
-			l.Processes = r.Number(field+".processes", pair.Value, math.MaxUint32)
-		default:
-			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+	count := func(field string, node ast.Node) uint64 { return r.Number(field, node, math.MaxUint32) }
+	r.Fields(field, node, plainyaml.Takers{"memory": plainyaml.Into(&l.Memory, r.size),
+		"cpu": plainyaml.Into(&l.CPU, count), "processes": plainyaml.Into(&l.Processes, count)})
 	return l
 }
 
 func (r reader) state(field string, node ast.Node) (s enclave.State) {
 	s.Broker = enclave.LocalBroker
-	for _, pair := range r.Mapping(field, node) {
-		switch key := pair.Key.GetToken().Value; key {
-		case "name":
-			s.Name = r.Text(field+".name", pair.Value)
-		case "target":
-			s.Target = r.Text(field+".target", pair.Value)
-		case "bytes":
-			s.Bytes = r.size(field+".bytes", pair.Value)
-		case "broker":
-			s.Broker = r.Text(field+".broker", pair.Value)
-		default:
-			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+	r.Fields(field, node, plainyaml.Takers{"name": plainyaml.Into(&s.Name, r.Text),
+		"target": plainyaml.Into(&s.Target, r.Text), "bytes": plainyaml.Into(&s.Bytes, r.size),
+		"broker": plainyaml.Into(&s.Broker, r.Text)})
 	return s
 }
 
 func (r reader) broker(field string, node ast.Node) (b enclave.Broker) {
-	for _, pair := range r.Mapping(field, node) {
-		switch key := pair.Key.GetToken().Value; key {
-		case "name":
-			b.Name = r.Text(field+".name", pair.Value)
-		case "key":
-			if err := b.Key.UnmarshalText([]byte(r.Text(field+".key", pair.Value))); err != nil {
-				r.Fail(pair.Value, "%s.key: want 64 hexadecimal digits, the SHA-256 of a key", field)
+	r.Fields(field, node, plainyaml.Takers{"name": plainyaml.Into(&b.Name, r.Text),
+		"key": func(field string, node ast.Node) {
+			if err := b.Key.UnmarshalText([]byte(r.Text(field, node))); err != nil {
+				r.Fail(node, "%s: want 64 hexadecimal digits, the SHA-256 of a key", field)
 			}
-		default:
-			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
-	}
+		}})
 	return b
 }
 
 func (r reader) layer(field string, node ast.Node) (l ProjectLayer) {
 	l.Kind = enclave.Secret
-	for _, pair := range r.Mapping(field, node) {
-		switch key := pair.Key.GetToken().Value; key {
-		case "name":
-			l.Name = r.Text(field+".name", pair.Value)
-		case "kind":
-			l.Kind = enclave.LayerKind(r.Text(field+".kind", pair.Value))
-		case "target":
-			l.Target = r.Text(field+".target", pair.Value)
-		case "key":
-			l.Key = r.Text(field+".key", pair.Value)
-		default:
-			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
-		}
+	kind := func(field string, node ast.Node) enclave.LayerKind {
+		return enclave.LayerKind(r.Text(field, node))
 	}
+	r.Fields(field, node, plainyaml.Takers{"name": plainyaml.Into(&l.Name, r.Text),
+		"kind": plainyaml.Into(&l.Kind, kind), "target": plainyaml.Into(&l.Target, r.Text),
+		"key": plainyaml.Into(&l.Key, r.Text)})
 	return l
 }
 

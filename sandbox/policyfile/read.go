@@ -50,45 +50,33 @@ func (r reader) policy() (p sandbox.Policy) {
 }
 
 func (r reader) execRule(field string, node ast.Node) (rule sandbox.ExecRule) {
-	r.rule(field, node, map[string]func(string, ast.Node){
-		"allow": r.into(&rule.Allow), "deny": r.into(&rule.Deny), "note": r.into(&rule.Note)})
+	r.Fields(field, node, plainyaml.Takers{
+		"allow": plainyaml.Into(&rule.Allow, r.Text), "deny": plainyaml.Into(&rule.Deny, r.Text),
+		"note": plainyaml.Into(&rule.Note, r.Text)})
 	return rule
 }
 
 func (r reader) fileRule(field string, node ast.Node) (rule sandbox.FileRule) {
-	r.rule(field, node, map[string]func(string, ast.Node){
-		"allow": r.into(&rule.Allow), "deny": r.into(&rule.Deny),
-		"access": r.listInto(&rule.Access, r.Text)})
+	r.Fields(field, node, plainyaml.Takers{
+		"allow": plainyaml.Into(&rule.Allow, r.Text), "deny": plainyaml.Into(&rule.Deny, r.Text),
+		"access": plainyaml.Into(&rule.Access, r.texts(r.Text))})
 	return rule
 }
 
 func (r reader) netRule(field string, node ast.Node) (rule sandbox.NetRule) {
-	r.rule(field, node, map[string]func(string, ast.Node){
-		"allow": r.into(&rule.Allow), "deny": r.into(&rule.Deny),
-		"ports": r.listInto(&rule.Ports, r.port), "protocol": r.into(&rule.Protocol),
-		"act": r.listInto(&rule.Act, r.Text)})
+	r.Fields(field, node, plainyaml.Takers{
+		"allow": plainyaml.Into(&rule.Allow, r.Text), "deny": plainyaml.Into(&rule.Deny, r.Text),
+		"ports":    plainyaml.Into(&rule.Ports, r.texts(r.port)),
+		"protocol": plainyaml.Into(&rule.Protocol, r.Text),
+		"act":      plainyaml.Into(&rule.Act, r.texts(r.Text))})
 	return rule
 }
 
-// rule gives the value of each key to what takes it.
-func (r reader) rule(field string, node ast.Node, takes map[string]func(string, ast.Node)) {
-	for _, pair := range r.Mapping(field, node) {
-		key := pair.Key.GetToken().Value
-		take, known := takes[key]
-		if !known {
-			r.Fail(pair.Key, "key %s.%s is unknown", field, key)
-			continue
-		}
-		take(field+"."+key, pair.Value)
+// texts reads a list by a way to read its items.
+func (r reader) texts(item func(string, ast.Node) string) func(string, ast.Node) []string {
+	return func(field string, node ast.Node) []string {
+		return plainyaml.List(r.File, field, node, item)
 	}
-}
-
-func (r reader) into(text *string) func(string, ast.Node) {
-	return func(field string, node ast.Node) { *text = r.Text(field, node) }
-}
-
-func (r reader) listInto(texts *[]string, item func(string, ast.Node) string) func(string, ast.Node) {
-	return func(field string, node ast.Node) { *texts = plainyaml.List(r.File, field, node, item) }
 }
 
 // port reads a port or a range of them, which may stand there as a number.

@@ -39,7 +39,7 @@ func FromConnect(err error, text string) error {
 	if !errors.As(err, &remote) {
 		return errs.As(kindOf(err), err, "%s", text)
 	}
-	kind, known := kindNamed(remote.Meta().Get(kindHeader))
+	kind, known := errs.KindNamed(remote.Meta().Get(kindHeader))
 	if !known {
 		kind = kindOfCode(remote.Code())
 	}

@@ -27,7 +27,7 @@ func TestTableIsInOrder(t *testing.T) {
 		if strings.HasPrefix(r.kind.String(), "kind(") {
 			t.Errorf("row %d has no name", i)
 		}
-		if got, known := kindNamed(r.kind.String()); !known || got != r.kind {
+		if got, known := errs.KindNamed(r.kind.String()); !known || got != r.kind {
 			t.Errorf("%s is read back as %s", r.kind, got)
 		}
 	}

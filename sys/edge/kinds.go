@@ -56,16 +56,6 @@ func rowOf(kind errs.Kind) row {
 	return table[errs.Internal]
 }
 
-// kindNamed returns the kind of a name that errs.Kind.String gave.
-func kindNamed(name string) (errs.Kind, bool) {
-	for _, r := range table {
-		if r.kind.String() == name {
-			return r.kind, true
-		}
-	}
-	return errs.Internal, false
-}
-
 // kindOfCode returns the most likely kind behind a code that came without our header, as from a
 // proxy.
 func kindOfCode(code connect.Code) errs.Kind {

@@ -26,6 +26,28 @@ func (f *File) Mapping(field string, node ast.Node) []*ast.MappingValueNode {
 	return all
 }
 
+// Takers are what take the values of a mapping's keys, under their full names.
+type Takers map[string]func(field string, node ast.Node)
+
+// Fields gives the value of each key of a mapping, under the key's full name, to what takes it; a key
+// that nothing takes is an error.
+func (f *File) Fields(field string, node ast.Node, takes Takers) {
+	for _, pair := range f.Mapping(field, node) {
+		key := pair.Key.GetToken().Value
+		take, known := takes[key]
+		if !known {
+			f.Fail(pair.Key, "key %s.%s is unknown", field, key)
+			continue
+		}
+		take(field+"."+key, pair.Value)
+	}
+}
+
+// Into takes a value by a way to read it.
+func Into[T any](to *T, read func(string, ast.Node) T) func(string, ast.Node) {
+	return func(field string, node ast.Node) { *to = read(field, node) }
+}
+
 // List reads each item of a list; an empty one is nil, as one that is not there.
 func List[T any](f *File, field string, node ast.Node, item func(string, ast.Node) T) (out []T) {
 	sequence, ok := node.(*ast.SequenceNode)
